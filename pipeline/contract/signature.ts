@@ -1,0 +1,136 @@
+/**
+ * Standard Webhooks signatures: HMAC-SHA256 over `id.timestamp.body`, the body being the bytes as sent.
+ * WebCrypto alone, so that the edge and the pod run the same lines. Compared by the platform's own
+ * `subtle.verify`, whose time does not depend on where two values differ.
+ * Source: https://www.standardwebhooks.com (specification, "Signature scheme").
+ */
+
+export const WEBHOOK_ID_HEADER = 'webhook-id';
+export const WEBHOOK_TIMESTAMP_HEADER = 'webhook-timestamp';
+export const WEBHOOK_SIGNATURE_HEADER = 'webhook-signature';
+
+/** Source: Standard Webhooks, "Verifying webhook authenticity": five minutes either way. */
+export const SIGNATURE_TOLERANCE_SECONDS = 300;
+/** Signatures looked at in one header; a longer header costs its sender more than us. */
+export const SIGNATURES_PER_HEADER_MAX = 4;
+export const SECRET_MIN_BYTES = 24;
+export const SECRET_MAX_BYTES = 64;
+export const SECRET_RULE = `"whsec_" and the base64 of ${SECRET_MIN_BYTES} to ${SECRET_MAX_BYTES} bytes`;
+
+export type SigningKey = CryptoKey;
+
+export type SignatureOutcome =
+  | { ok: true }
+  | { ok: false; why: 'missing' | 'malformed' | 'expired' | 'no_match'; detail: string };
+
+export interface SignedParts {
+  /** `webhook-id`, exactly as sent. */
+  id: string;
+  /** `webhook-timestamp`: epoch seconds as decimal digits. */
+  timestamp: string;
+  /** The body as sent, before any decoding. */
+  body: Uint8Array;
+}
+
+const encoder = new TextEncoder();
+const HMAC_SHA256 = { name: 'HMAC', hash: 'SHA-256' } as const;
+
+/** Imports one `whsec_…` secret; `undefined` when it breaks {@link SECRET_RULE}. Never quotes the secret. */
+export async function importSecret(secret: string): Promise<SigningKey | undefined> {
+  if (!secret.startsWith('whsec_')) return undefined;
+  const bytes = bytesFromBase64(secret.slice('whsec_'.length));
+  if (bytes === undefined || bytes.length < SECRET_MIN_BYTES || bytes.length > SECRET_MAX_BYTES) return undefined;
+  return crypto.subtle.importKey('raw', bytes, HMAC_SHA256, false, ['sign', 'verify']);
+}
+
+/** Makes a fresh secret of 32 random bytes. */
+export function generateSecret(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(32));
+  return `whsec_${btoa(String.fromCharCode(...bytes))}`;
+}
+
+/** The three headers that authenticate one body. */
+export async function signatureHeaders(
+  key: SigningKey,
+  id: string,
+  nowMs: number,
+  body: Uint8Array,
+): Promise<Record<string, string>> {
+  const timestamp = String(Math.floor(nowMs / 1000));
+  const mac = await crypto.subtle.sign('HMAC', key, signedContent({ id, timestamp, body }));
+  return {
+    [WEBHOOK_ID_HEADER]: id,
+    [WEBHOOK_TIMESTAMP_HEADER]: timestamp,
+    [WEBHOOK_SIGNATURE_HEADER]: `v1,${btoa(String.fromCharCode(...new Uint8Array(mac)))}`,
+  };
+}
+
+/**
+ * Checks `webhook-signature` (blank-separated `v1,base64` entries; other versions are skipped) against every
+ * active key. Outcomes: ok, or why not: `missing` (no header), `malformed` (timestamp or entries unreadable),
+ * `expired` (timestamp more than five minutes from `nowMs`), `no_match`.
+ */
+export async function verifySignature(
+  keys: readonly SigningKey[],
+  parts: { [K in keyof SignedParts]: SignedParts[K] | null | undefined },
+  header: string | null | undefined,
+  nowMs: number,
+): Promise<SignatureOutcome> {
+  const { id, timestamp, body } = parts;
+  if (!id || !timestamp || !header || body === null || body === undefined) {
+    return {
+      ok: false,
+      why: 'missing',
+      detail: 'a signed request needs webhook-id, webhook-timestamp and webhook-signature',
+    };
+  }
+  if (!/^\d{1,12}$/.test(timestamp)) {
+    return { ok: false, why: 'malformed', detail: 'webhook-timestamp must be epoch seconds in decimal digits' };
+  }
+  if (Math.abs(nowMs / 1000 - Number(timestamp)) > SIGNATURE_TOLERANCE_SECONDS) {
+    return {
+      ok: false,
+      why: 'expired',
+      detail: `webhook-timestamp is more than ${SIGNATURE_TOLERANCE_SECONDS} s from our clock`,
+    };
+  }
+  const macs = readSignatures(header);
+  if (macs.length === 0) {
+    return { ok: false, why: 'malformed', detail: 'webhook-signature holds no readable "v1,BASE64" entry' };
+  }
+  const content = signedContent({ id, timestamp, body });
+  for (const key of keys) {
+    for (const mac of macs) {
+      if (await crypto.subtle.verify('HMAC', key, mac, content)) return { ok: true };
+    }
+  }
+  return { ok: false, why: 'no_match', detail: 'no active secret made this signature' };
+}
+
+function readSignatures(header: string): Uint8Array<ArrayBuffer>[] {
+  const macs: Uint8Array<ArrayBuffer>[] = [];
+  for (const entry of header.split(' ')) {
+    if (!entry.startsWith('v1,')) continue;
+    const mac = bytesFromBase64(entry.slice(3));
+    if (mac !== undefined && mac.length === 32) macs.push(mac);
+    if (macs.length === SIGNATURES_PER_HEADER_MAX) break;
+  }
+  return macs;
+}
+
+function signedContent({ id, timestamp, body }: SignedParts): Uint8Array<ArrayBuffer> {
+  const head = encoder.encode(`${id}.${timestamp}.`);
+  const content = new Uint8Array(head.length + body.length);
+  content.set(head);
+  content.set(body, head.length);
+  return content;
+}
+
+function bytesFromBase64(text: string): Uint8Array<ArrayBuffer> | undefined {
+  if (!/^[A-Za-z0-9+/]+={0,2}$/.test(text)) return undefined;
+  try {
+    return Uint8Array.from(atob(text), (char) => char.charCodeAt(0));
+  } catch {
+    return undefined;
+  }
+}

@@ -40,14 +40,17 @@ const builder = new ColumnsBuilder(BATCH_MAX_TICKS);
 const row = emptyRow();
 
 /**
- * Decodes one unpacked body of at most {@link UNPACKED_MAX_BYTES}. Bad ticks come back in `rejected` with index
- * and reason; the good ones are kept. Blank lines, CRLF and a leading byte order mark are allowed.
+ * Decodes one unpacked body of at most {@link UNPACKED_MAX_BYTES} and `maxTicks` ticks (never more than
+ * {@link BATCH_MAX_TICKS}: the columns have no room for more and would drop them silently). Bad ticks come back in
+ * `rejected` with index and reason; the good ones are kept. Blank lines, CRLF and a leading byte order mark are
+ * allowed.
  * Errors: `empty` (no tick at all), `not_json` (an array that cannot be cut into ticks), `too_many_ticks`.
  * Source: SPEC.md P6.
  */
 export function decodeBatch(body: Uint8Array, format: BodyFormat, maxTicks: number, rules: TickRules): BatchOutcome {
   builder.take(); // whatever an exception may have left
-  const found: Found = { ticks: 0, rejected: [], ignored: { count: 0 }, maxTicks, rules };
+  const limit = Math.min(maxTicks, BATCH_MAX_TICKS);
+  const found: Found = { ticks: 0, rejected: [], ignored: { count: 0 }, maxTicks: limit, rules };
   const wrong = format === 'ndjson' ? decodeLines(body, found) : decodeArray(body, found);
   if (wrong !== null) {
     builder.take();
@@ -109,7 +112,8 @@ function decodeLinesOfBadUtf8(body: Uint8Array, found: Found): Wrong | null {
   for (let start = 0; start < body.length;) {
     const newline = body.indexOf(10, start);
     const end = newline < 0 ? body.length : newline;
-    const line = utf8(body.subarray(start, end));
+    // A byte order mark is one at the start of the body only, whichever way the body is read.
+    const line = utf8(body.subarray(start, end), start > 0);
     if (line === undefined) {
       if (found.ticks === found.maxTicks) return tooMany(found.maxTicks);
       found.rejected.push({ index: found.ticks, reason: 'not_utf8', detail: 'the line is not valid UTF-8' });
@@ -122,9 +126,9 @@ function decodeLinesOfBadUtf8(body: Uint8Array, found: Found): Wrong | null {
   return null;
 }
 
-function utf8(bytes: Uint8Array): string | undefined {
+function utf8(bytes: Uint8Array, keepMark = false): string | undefined {
   try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: keepMark }).decode(bytes);
   } catch {
     return undefined;
   }

@@ -147,7 +147,7 @@ export function readDecimal(text: string, start: number, end: number, exponent: 
 }
 
 function readExponent(text: string, start: number, end: number): number {
-  const match = /^[eE]([+-]?\d{1,4})$/.exec(text.slice(start, end));
+  const match = /^[eE]([+-]?\d+)$/.exec(text.slice(start, end));
   return match === null ? Number.NaN : Number(match[1]);
 }
 
@@ -263,12 +263,13 @@ export function readTsNs(text: string, start: number, end: number, into: Instant
   const negative = text.charCodeAt(start) === MINUS && start < end;
   const first = negative ? start + 1 : start;
   if (end - first < 1 || end - first > 24) return noTime(BAD_TS_NS);
+  if (text.charCodeAt(first) === DIGIT_0 && end - first > 1) return noTime(BAD_TS_NS);
   const split = Math.max(first, end - 9);
-  const whole = split === first ? 0 : readInteger(text, first, split);
+  const whole = split === first ? 0 : readDigits(text, first, split);
   const rest = readDigits(text, split, end);
-  if (Number.isNaN(whole) || Number.isNaN(rest) || whole < 0) return noTime(BAD_TS_NS);
+  if (Number.isNaN(whole) || Number.isNaN(rest)) return noTime(BAD_TS_NS);
   if (!negative) return setInstant(into, whole, rest);
-  return rest === 0 ? setInstant(into, -whole, 0) : setInstant(into, -whole - 1, 1_000_000_000 - rest);
+  return rest === 0 ? setInstant(into, 0 - whole, 0) : setInstant(into, -whole - 1, 1_000_000_000 - rest);
 }
 
 function setInstant(into: Instant, seconds: number, nanos: number): boolean {
@@ -303,12 +304,13 @@ function readDigits(text: string, start: number, end: number): number {
   return value;
 }
 
-const NOT_PRINTABLE = /[\p{C}\p{Z}]/u;
+/** Default ignorables are invisible without being controls (Hangul filler, variation selectors); U+2800 is a blank braille cell. */
+const NOT_PRINTABLE = /[\p{C}\p{Z}\p{Default_Ignorable_Code_Point}\u2800]/u;
 
 /**
  * Whether `text` is 1 to `maxChars` printable characters (code points) without blanks or controls. Lone
- * surrogates, invisible formatting and unassigned characters are not printable: two symbols that look the same
- * must be the same.
+ * surrogates, invisible and unassigned characters are not printable: no symbol may hide something in another's
+ * looks. Letters of other scripts that look alike stay different symbols.
  */
 export function isPrintable(text: string, maxChars: number): boolean {
   const { length } = text;
@@ -325,4 +327,24 @@ export function isPrintable(text: string, maxChars: number): boolean {
   if (ascii) return length <= maxChars;
   if (length > maxChars * 2 || NOT_PRINTABLE.test(text)) return false;
   return Array.from(text).length <= maxChars;
+}
+
+/** A stored number in the decimal form of the contract: `readDecimal` of it gives the same number. */
+export function formatDecimal(value: number): string {
+  const text = String(value);
+  const match = /^(-?)(\d)(?:\.(\d+))?e([+-]\d+)$/.exec(text);
+  if (match === null) return text;
+  const [, sign = '', first = '', rest = ''] = match;
+  const power = Number(match[4]);
+  const digits = first + rest;
+  if (power < 0) return `${sign}0.${'0'.repeat(-power - 1)}${digits}`;
+  return sign + digits.padEnd(power + 1, '0');
+}
+
+/** Epoch nanoseconds as RFC 3339 in UTC with nine fraction digits. */
+export function formatTs(tsNs: bigint): string {
+  const nanos = ((tsNs % 1_000_000_000n) + 1_000_000_000n) % 1_000_000_000n;
+  const seconds = (tsNs - nanos) / 1_000_000_000n;
+  const whole = new Date(Number(seconds) * 1000).toISOString().slice(0, 19);
+  return `${whole}.${String(nanos).padStart(9, '0')}Z`;
 }

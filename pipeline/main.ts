@@ -1,0 +1,50 @@
+/**
+ * A pod: `node pipeline/main.ts`. The only file that reads the environment, the clock and signals.
+ * Exit codes: 0 drained; 1 could not start, or not everything was settled in time; 2 wrong settings.
+ */
+
+import { hostname } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { readConfig } from './config.ts';
+import { StoreOpenError } from './sink/store.ts';
+import { SqliteStore } from './store/sqlite.ts';
+import { createLog } from './telemetry/log.ts';
+import { createPod } from './topology.ts';
+
+const nowMs = Date.now;
+const write = (line: string): void => void process.stdout.write(line);
+
+const outcome = await readConfig({ MDP_POD_NAME: hostname(), ...process.env });
+if (!outcome.ok) {
+  createLog('info', nowMs, write)('error', 'wrong_settings', { problems: outcome.problems });
+  process.exit(2);
+}
+const { config } = outcome;
+const log = createLog(config.logLevel, nowMs, write);
+const store = new SqliteStore({
+  path: config.store.path,
+  pod: config.podName,
+  ledgerRetentionMs: config.ledgerRetentionMs,
+  nowMs,
+  onEvent: (level, event, detail) => log(level, event, { detail }),
+});
+const pod = createPod({ config, store, log, nowMs, sleep: (ms) => sleep(ms) });
+
+let stopping = false;
+async function stop(signal: NodeJS.Signals): Promise<void> {
+  // A second signal changes nothing: the drain under way ends by itself, within its time limit.
+  if (stopping) return;
+  stopping = true;
+  log('info', 'signal', { signal });
+  process.exit((await pod.drain()) ? 0 : 1);
+}
+process.on('SIGTERM', (signal) => void stop(signal));
+process.on('SIGINT', (signal) => void stop(signal));
+
+try {
+  await pod.start();
+} catch (cause) {
+  const detail = cause instanceof Error ? cause.message : String(cause);
+  log('error', cause instanceof StoreOpenError ? 'store_cannot_open' : 'cannot_start', { detail });
+  process.exit(1);
+}

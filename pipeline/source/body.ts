@@ -1,0 +1,108 @@
+/**
+ * A request's body as bytes: bounded while it arrives, bounded again while it is unpacked, whatever its headers
+ * claim.
+ */
+
+import type { IncomingMessage } from 'node:http';
+import { promisify } from 'node:util';
+import { gunzip } from 'node:zlib';
+import type { ProblemName } from '../contract/answer.ts';
+import { BODY_MAX_BYTES, UNPACKED_MAX_BYTES } from '../contract/batch.ts';
+
+export type BodyOutcome =
+  | { ok: true; body: Uint8Array }
+  | {
+      ok: false;
+      problem: Extract<ProblemName, 'too-large' | 'unreadable' | 'unsupported-type' | 'no-room'>;
+      detail: string;
+    };
+
+/** Bytes that all bodies together may occupy before they are decoded. */
+export const BODIES_MAX_BYTES = 48 * 1024 * 1024;
+
+/** Counts what bodies hold. Invariant: 0 <= `heldBytes` <= `capacityBytes`. Only what has arrived counts, so that
+ * a sender who announces much and sends little takes nothing from others. */
+export class BodyRoom {
+  readonly capacityBytes: number;
+  #heldBytes = 0;
+
+  constructor(capacityBytes: number = BODIES_MAX_BYTES) {
+    this.capacityBytes = capacityBytes;
+  }
+
+  get heldBytes(): number {
+    return this.#heldBytes;
+  }
+
+  take(bytes: number): boolean {
+    if (this.#heldBytes + bytes > this.capacityBytes) return false;
+    this.#heldBytes += bytes;
+    return true;
+  }
+
+  give(bytes: number): void {
+    this.#heldBytes -= bytes;
+  }
+}
+
+const TOO_LARGE: BodyOutcome = {
+  ok: false,
+  problem: 'too-large',
+  detail: `the body is larger than ${BODY_MAX_BYTES} bytes as sent`,
+};
+const NO_ROOM: BodyOutcome = {
+  ok: false,
+  problem: 'no-room',
+  detail: `bodies that wait to be decoded fill ${BODIES_MAX_BYTES} bytes`,
+};
+
+/**
+ * Reads the body as sent, at most {@link BODY_MAX_BYTES}; `room` then holds its length, which the caller gives
+ * back. Errors (nothing held): `too-large`; `no-room`; `unreadable` when the sender went away in the middle.
+ */
+export async function readBody(request: IncomingMessage, room: BodyRoom): Promise<BodyOutcome> {
+  if (Number(request.headers['content-length'] ?? 0) > BODY_MAX_BYTES) return TOO_LARGE;
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  const fail = (outcome: BodyOutcome): BodyOutcome => {
+    room.give(bytes);
+    return outcome;
+  };
+  try {
+    for await (const chunk of request as AsyncIterable<Buffer>) {
+      if (bytes + chunk.length > BODY_MAX_BYTES) return fail(TOO_LARGE);
+      if (!room.take(chunk.length)) return fail(NO_ROOM);
+      bytes += chunk.length;
+      chunks.push(chunk);
+    }
+  } catch {
+    return fail({ ok: false, problem: 'unreadable', detail: 'the body ended before its declared length' });
+  }
+  return { ok: true, body: chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, bytes) };
+}
+
+const gunzipBounded = promisify(gunzip);
+
+/**
+ * Undoes `Content-Encoding`, to at most {@link UNPACKED_MAX_BYTES}. Errors: `unsupported-type` for anything but
+ * gzip and identity, `too-large`, `unreadable`.
+ */
+export async function unpackBody(body: Uint8Array, contentEncoding: string | undefined): Promise<BodyOutcome> {
+  const encoding = (contentEncoding ?? 'identity').trim().toLowerCase();
+  if (encoding === 'identity' || encoding === '') return { ok: true, body };
+  if (encoding !== 'gzip' && encoding !== 'x-gzip') {
+    return { ok: false, problem: 'unsupported-type', detail: 'content-encoding must be gzip or absent' };
+  }
+  try {
+    return { ok: true, body: await gunzipBounded(body, { maxOutputLength: UNPACKED_MAX_BYTES }) };
+  } catch (cause) {
+    if (cause instanceof RangeError) {
+      return {
+        ok: false,
+        problem: 'too-large',
+        detail: `the body unpacks to more than ${UNPACKED_MAX_BYTES} bytes`,
+      };
+    }
+    return { ok: false, problem: 'unreadable', detail: 'the body is not valid gzip' };
+  }
+}

@@ -1,0 +1,105 @@
+/**
+ * The pod's HTTP door: routes, the shape of every answer, and the limits of connections and headers. What a
+ * route does is elsewhere.
+ */
+
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { PROBLEM_CONTENT_TYPE, problem, type Problem } from '../contract/answer.ts';
+
+/** A sender has this long for its headers and body together; slower ones get a 408 from the server. */
+export const REQUEST_TIMEOUT_MS = 20_000;
+export const HEADERS_TIMEOUT_MS = 10_000;
+export const HEADERS_MAX_BYTES = 16 * 1024;
+/** Longer than the edge keeps an idle connection, so that it is never we who close it under a request. */
+export const KEEP_ALIVE_TIMEOUT_MS = 75_000;
+
+export interface Answer {
+  status: number;
+  headers: Record<string, string>;
+  body: string;
+}
+
+/** `parts` are the decoded pieces of the path that the route's pattern left open. */
+export type Handler = (request: IncomingMessage, parts: readonly string[], url: URL) => Promise<Answer>;
+
+export interface Route {
+  method: 'GET' | 'POST';
+  /** Matched against the path; its groups are the handler's `parts`. */
+  pattern: RegExp;
+  handle: Handler;
+}
+
+export function json(status: number, value: unknown, headers: Record<string, string> = {}): Answer {
+  return { status, headers: { 'content-type': 'application/json', ...headers }, body: JSON.stringify(value) };
+}
+
+export function problemAnswer(value: Problem, headers: Record<string, string> = {}): Answer {
+  return {
+    status: value.status,
+    headers: { 'content-type': PROBLEM_CONTENT_TYPE, ...headers },
+    body: JSON.stringify(value),
+  };
+}
+
+/** A server that is not yet listening. `onError` hears of every exception that no handler foresaw. */
+export function createHttpServer(routes: readonly Route[], onError: (cause: unknown) => void): Server {
+  const server = createServer(
+    {
+      requestTimeout: REQUEST_TIMEOUT_MS,
+      headersTimeout: HEADERS_TIMEOUT_MS,
+      maxHeaderSize: HEADERS_MAX_BYTES,
+      keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
+    },
+    (request, response) => void serve(request, response),
+  );
+  return server;
+
+  async function serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    let answer: Answer;
+    try {
+      answer = await dispatch(routes, request);
+    } catch (cause) {
+      onError(cause);
+      answer = problemAnswer(problem('internal', 'something that should not happen happened here'));
+    }
+    send(request, response, answer);
+  }
+}
+
+async function dispatch(routes: readonly Route[], request: IncomingMessage): Promise<Answer> {
+  const url = URL.parse(request.url ?? '/', 'http://pod');
+  const path = url?.pathname ?? '';
+  const allowed: string[] = [];
+  for (const route of routes) {
+    const match = route.pattern.exec(path);
+    if (match === null || url === null) continue;
+    if (route.method === request.method || (route.method === 'GET' && request.method === 'HEAD')) {
+      const parts = decodeParts(match.slice(1));
+      if (parts === undefined) return problemAnswer(problem('bad-request', 'the path is not valid percent-encoding'));
+      return route.handle(request, parts, url);
+    }
+    allowed.push(route.method);
+  }
+  if (allowed.length > 0) {
+    const allow = allowed.join(', ');
+    return problemAnswer(problem('method-not-allowed', `this path allows ${allow}`), { allow });
+  }
+  return problemAnswer(problem('not-found', 'there is nothing under this path'));
+}
+
+function decodeParts(parts: readonly string[]): string[] | undefined {
+  try {
+    return parts.map((part) => decodeURIComponent(part));
+  } catch {
+    return undefined;
+  }
+}
+
+function send(request: IncomingMessage, response: ServerResponse, answer: Answer): void {
+  const body = Buffer.from(answer.body);
+  const headers: Record<string, string | number> = { ...answer.headers, 'content-length': body.length };
+  // What was not read of a body would be taken for the next request: such a connection ends here.
+  if (!request.complete) headers['connection'] = 'close';
+  response.writeHead(answer.status, headers);
+  response.end(request.method === 'HEAD' ? undefined : body);
+}

@@ -1,0 +1,294 @@
+/**
+ * `POST /v1/ticks/{provider}`: from a request to a batch in the queue, and from its settlement to the answer.
+ * The order is cheapest refusal first: path, type, size, signature, unpacking, decoding, budget, room.
+ */
+
+import { createHash } from 'node:crypto';
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
+import type { Throttle } from '../backpressure/throttle.ts';
+import {
+  admissionHeaders,
+  NO_BATCH_ID_WARNING,
+  problem,
+  type ProblemName,
+  type Rejection,
+  RETRY_AFTER_HEADER,
+  type StoredAnswer,
+} from '../contract/answer.ts';
+import { BATCH_MAX_TICKS, type BodyFormat, bodyFormat, type DecodedBatch, decodeBatch } from '../contract/batch.ts';
+import {
+  BATCH_ID_RULE,
+  isBatchId,
+  isProvider,
+  PROVIDER_RULE,
+  randomBatchId,
+  splitScopedBatchId,
+} from '../contract/identity.ts';
+import {
+  type SigningKey,
+  verifySignature,
+  WEBHOOK_ID_HEADER,
+  WEBHOOK_SIGNATURE_HEADER,
+  WEBHOOK_TIMESTAMP_HEADER,
+} from '../contract/signature.ts';
+import type { BoundedQueue } from '../queue/bounded-queue.ts';
+import type { Delivery, Settlement } from '../queue/delivery.ts';
+import { BodyRoom, readBody, unpackBody } from './body.ts';
+import { type Answer, json, problemAnswer } from './http.ts';
+
+export const IDEMPOTENCY_KEY_HEADER = 'idempotency-key';
+/** Set by the edge when it made the batch id itself, so that the answer can warn about it. */
+export const BATCH_ID_MADE_HEADER = 'mdp-batch-id-made';
+
+/** `Retry-After` when there is nothing to compute it from: a drain, a store that is away. */
+const RETRY_AFTER_AWAY_SECONDS = 2;
+const RETRY_AFTER_MAX_SECONDS = 60;
+/** What a decoded batch occupies beside its columns: objects, the id, the hash. */
+const DELIVERY_OVERHEAD_BYTES = 1_024;
+/** Columns and ids of one tick, measured on the futures capture: 45 to 75 bytes. */
+const TICK_BYTES = 80;
+
+/** The books, as intake writes into them. */
+export interface IntakeBooks {
+  offer(
+    provider: string,
+    ticks: number,
+  ): {
+    stored(stored: number, duplicates: number, rejected: readonly Rejection[]): void;
+    allRejected(rejected: readonly Rejection[]): void;
+    rejected(reason: string): void;
+    refused(why: ProblemName): void;
+  };
+}
+
+export interface TickIntakeParts {
+  queue: BoundedQueue<Delivery>;
+  throttle: Throttle;
+  books: IntakeBooks;
+  /** Accepted on signatures; empty together with `acceptUnsigned`. */
+  edgeKeys: readonly SigningKey[];
+  acceptUnsigned: boolean;
+  futureMaxMs: number;
+  negativePrices: (provider: string) => boolean;
+  isDraining: () => boolean;
+  isStoreOpen: () => boolean;
+  /** Seconds until about `ticks` of what waits will have been written. */
+  secondsToDrain: (ticks: number) => number;
+  /** Called after each delivery that went into the queue. */
+  wake: () => void;
+  nowMs: () => number;
+}
+
+type Refused = { ok: false; answer: Answer };
+type Identified = { ok: true; batchId: string; made: boolean } | Refused;
+type ReadBatch = { ok: true; batchId: string; made: boolean; decoded: DecodedBatch; bodyHash: Uint8Array } | Refused;
+
+/** Answers tick requests. Invariant: an answer of `stored` is given only for a settlement that said so. */
+export class TickIntake {
+  readonly #parts: TickIntakeParts;
+  readonly #room = new BodyRoom();
+  /** The end of the last job of {@link #inTurn}. */
+  #turn: Promise<void> = Promise.resolve();
+
+  constructor(parts: TickIntakeParts) {
+    this.#parts = parts;
+  }
+
+  async handle(request: IncomingMessage, provider: string): Promise<Answer> {
+    if (!isProvider(provider)) {
+      return problemAnswer(problem('bad-request', `a provider name is ${PROVIDER_RULE}`));
+    }
+    const { headers } = request;
+    if (this.#parts.isDraining()) return this.#refuse(provider, 'draining', 'this pod takes nothing new');
+    const format = bodyFormat(headers['content-type']);
+    if (format === undefined) {
+      return this.#problem(
+        provider,
+        'unsupported-type',
+        'content-type must be application/x-ndjson or application/json',
+      );
+    }
+    const sent = await readBody(request, this.#room);
+    if (!sent.ok) {
+      return sent.problem === 'no-room'
+        ? this.#refuse(provider, 'no-room', sent.detail)
+        : this.#problem(provider, sent.problem, sent.detail);
+    }
+    let read: ReadBatch;
+    try {
+      read = await this.#read(provider, headers, format, sent.body);
+    } finally {
+      this.#room.give(sent.body.length);
+    }
+    return read.ok ? this.#offer(provider, read) : read.answer;
+  }
+
+  /** Who sent it, which batch it is, and its ticks. */
+  async #read(
+    provider: string,
+    headers: IncomingHttpHeaders,
+    format: BodyFormat,
+    sent: Uint8Array,
+  ): Promise<ReadBatch> {
+    const identified = await this.#identify(provider, headers, sent);
+    if (!identified.ok) return identified;
+    return this.#inTurn(async () => {
+      const unpacked = await unpackBody(sent, headers['content-encoding']);
+      if (!unpacked.ok) return { ok: false, answer: this.#problem(provider, unpacked.problem, unpacked.detail) };
+      const decoded = decodeBatch(unpacked.body, format, this.#maxTicks, {
+        nowMs: this.#parts.nowMs(),
+        futureMaxMs: this.#parts.futureMaxMs,
+        negativePrices: this.#parts.negativePrices(provider),
+      });
+      if (!decoded.ok) {
+        const name = decoded.why === 'too_many_ticks' ? 'too-large' : 'unreadable';
+        return { ok: false, answer: this.#problem(provider, name, decoded.detail) };
+      }
+      const bodyHash = new Uint8Array(createHash('sha256').update(unpacked.body).digest());
+      return { ...identified, decoded: decoded.batch, bodyHash };
+    });
+  }
+
+  get #maxTicks(): number {
+    return Math.min(BATCH_MAX_TICKS, this.#parts.queue.capacityTicks);
+  }
+
+  /** The batch id, and whether the sender may use it. */
+  async #identify(provider: string, headers: IncomingHttpHeaders, body: Uint8Array): Promise<Identified> {
+    const signedId = header(headers, WEBHOOK_ID_HEADER);
+    const { edgeKeys, acceptUnsigned, nowMs } = this.#parts;
+    const signature = header(headers, WEBHOOK_SIGNATURE_HEADER);
+    if (!acceptUnsigned || signature !== undefined) {
+      const timestamp = header(headers, WEBHOOK_TIMESTAMP_HEADER);
+      const verdict = await verifySignature(edgeKeys, { id: signedId, timestamp, body }, signature, nowMs());
+      if (!verdict.ok) return { ok: false, answer: this.#problem(provider, 'unauthenticated', verdict.detail) };
+    }
+    const scoped = splitScopedBatchId(signedId ?? '');
+    if (scoped.provider !== undefined && scoped.provider !== provider) {
+      return { ok: false, answer: this.#problem(provider, 'forbidden', 'webhook-id names another provider') };
+    }
+    if (scoped.provider === undefined && !acceptUnsigned) {
+      const detail = 'webhook-id must be PROVIDER/BATCH, which binds the signature to this path';
+      return { ok: false, answer: this.#problem(provider, 'unauthenticated', detail) };
+    }
+    const given = scoped.batchId || unquoted(header(headers, IDEMPOTENCY_KEY_HEADER) ?? '');
+    const made = given === '' || header(headers, BATCH_ID_MADE_HEADER) === '1';
+    const batchId = given === '' ? randomBatchId() : given;
+    if (!isBatchId(batchId)) {
+      return { ok: false, answer: this.#problem(provider, 'bad-request', `a batch id is ${BATCH_ID_RULE}`) };
+    }
+    return { ok: true, batchId, made };
+  }
+
+  async #offer(
+    provider: string,
+    { batchId, made, decoded, bodyHash }: Extract<ReadBatch, { ok: true }>,
+  ): Promise<Answer> {
+    const { books, queue, throttle, nowMs, wake } = this.#parts;
+    const { ticks, accepted, columns, rejected, ignoredFields } = decoded;
+    const offered = books.offer(provider, ticks);
+    if (accepted === 0) {
+      offered.allRejected(rejected);
+      return this.#problem(provider, 'all-rejected', `none of ${ticks} ticks is valid`, { batch: batchId, rejected });
+    }
+    // Reading the body took time; the world may have changed since.
+    const refuse = (why: ProblemName, detail: string, seconds?: number): Answer => {
+      offered.refused(why);
+      return this.#refuse(provider, why, detail, seconds, batchId);
+    };
+    if (this.#parts.isDraining()) return refuse('draining', 'this pod takes nothing new');
+    if (!this.#parts.isStoreOpen()) return refuse('store-unavailable', 'the store is not open');
+    this.#observe();
+    const admitted = throttle.admit(provider, ticks, nowMs());
+    if (!admitted.ok) {
+      const detail = `${ticks} ticks are more than the budget admits at level ${throttle.level}`;
+      const overHalf = queue.depthTicks - queue.capacityTicks / 2;
+      const seconds = Number.isFinite(admitted.retryAfterSeconds)
+        ? admitted.retryAfterSeconds
+        : this.#parts.secondsToDrain(Math.max(overHalf, ticks));
+      return refuse(admitted.why, detail, seconds);
+    }
+    const settlement = new Promise<Settlement | { outcome: 'no_room' }>((settle) => {
+      const batch = { provider, batchId, bodyHash, ticks, columns, rejected, ignoredFields };
+      const bytes = DELIVERY_OVERHEAD_BYTES + accepted * TICK_BYTES + rejected.length * TICK_BYTES * 2;
+      if (queue.offer({ ticks, bytes, batch, settle })) wake();
+      else settle({ outcome: 'no_room' });
+    });
+    const settled = await settlement;
+    switch (settled.outcome) {
+      case 'stored': {
+        const { stored, duplicates } = settled.receipt;
+        const rejections = settled.receipt.rejected;
+        if (settled.again) offered.stored(0, stored + duplicates, rejections);
+        else offered.stored(stored, duplicates, rejections);
+        const answer: StoredAnswer = { batch: batchId, status: 'stored', ...settled.receipt };
+        if (made) answer.warning = NO_BATCH_ID_WARNING;
+        return json(200, answer, this.#headers(provider));
+      }
+      case 'conflict':
+        offered.rejected('batch_conflict');
+        return this.#problem(provider, 'batch-conflict', 'the ledger holds this batch id with another body', {
+          batch: batchId,
+        });
+      case 'store_unavailable':
+        return refuse('store-unavailable', 'the store could not commit the batch');
+      case 'no_room':
+        return refuse('no-room', `the queue has no room for ${ticks} ticks`, this.#parts.secondsToDrain(ticks));
+    }
+  }
+
+  /**
+   * Runs one job after the other, each in a turn of the event loop of its own: at most one unpacked body exists
+   * at a time, and scrapes and probes are answered between two.
+   */
+  #inTurn<Result>(job: () => Promise<Result>): Promise<Result> {
+    const result = this.#turn.then(() => new Promise((resolve) => setImmediate(resolve))).then(job);
+    this.#turn = result.then(ignore, ignore);
+    return result;
+  }
+
+  #observe(): void {
+    const { queue, throttle, isStoreOpen } = this.#parts;
+    throttle.observe(queue.depthTicks / queue.capacityTicks, isStoreOpen());
+  }
+
+  #headers(provider: string): Record<string, string> {
+    this.#observe();
+    return admissionHeaders(this.#parts.throttle.admission(provider, this.#parts.nowMs()));
+  }
+
+  #problem(
+    provider: string,
+    name: ProblemName,
+    detail: string,
+    more: { batch?: string; rejected?: Rejection[] } = {},
+  ): Answer {
+    return problemAnswer(problem(name, detail, more), this.#headers(provider));
+  }
+
+  #refuse(
+    provider: string,
+    why: ProblemName,
+    detail: string,
+    seconds = RETRY_AFTER_AWAY_SECONDS,
+    batchId?: string,
+  ): Answer {
+    const retryAfter = Math.min(RETRY_AFTER_MAX_SECONDS, Math.max(1, Math.ceil(seconds)));
+    return problemAnswer(problem(why, detail, batchId === undefined ? {} : { batch: batchId }), {
+      ...this.#headers(provider),
+      [RETRY_AFTER_HEADER]: String(retryAfter),
+    });
+  }
+}
+
+function ignore(): void {}
+
+function header(headers: IncomingHttpHeaders, name: string): string | undefined {
+  const value = headers[name];
+  return typeof value === 'string' ? value : undefined;
+}
+
+/** An idempotency key may be a structured-field string. Source: draft-ietf-httpapi-idempotency-key-header, 2.1. */
+function unquoted(text: string): string {
+  return text.length >= 2 && text.startsWith('"') && text.endsWith('"') ? text.slice(1, -1) : text;
+}

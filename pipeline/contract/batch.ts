@@ -98,30 +98,32 @@ function decodeLines(body: Uint8Array, found: Found): Wrong | null {
   const text = utf8(body);
   if (text === undefined) return decodeLinesOfBadUtf8(body, found);
   const { length } = text;
-  for (let start = 0; start < length;) {
+  // Blank lines go by character, not by line: eight million of them fit in 8 KB of gzip.
+  for (let start = skipBlanks(text, 0); start < length;) {
     const newline = text.indexOf('\n', start);
     const end = newline < 0 ? length : newline;
-    if (!isBlankBetween(text, start, end) && !takeTick(text, start, end, found)) return tooMany(found.maxTicks);
-    start = end + 1;
+    if (!takeTick(text, start, end, found)) return tooMany(found.maxTicks);
+    start = skipBlanks(text, end);
   }
   return null;
 }
 
 /** Line by line, so that the bytes that are not UTF-8 cost only their own tick. "\n" is never part of another character. */
 function decodeLinesOfBadUtf8(body: Uint8Array, found: Found): Wrong | null {
-  for (let start = 0; start < body.length;) {
+  // A byte order mark is one at the start of the body only, whichever way the body is read.
+  const marked = body[0] === 0xef && body[1] === 0xbb && body[2] === 0xbf;
+  for (let start = skipBlankBytes(body, marked ? 3 : 0); start < body.length;) {
     const newline = body.indexOf(10, start);
     const end = newline < 0 ? body.length : newline;
-    // A byte order mark is one at the start of the body only, whichever way the body is read.
-    const line = utf8(body.subarray(start, end), start > 0);
+    const line = utf8(body.subarray(start, end), true);
     if (line === undefined) {
       if (found.ticks === found.maxTicks) return tooMany(found.maxTicks);
       found.rejected.push({ index: found.ticks, reason: 'not_utf8', detail: 'the line is not valid UTF-8' });
       found.ticks += 1;
-    } else if (!isBlankBetween(line, 0, line.length) && !takeTick(line, 0, line.length, found)) {
+    } else if (!takeTick(line, 0, line.length, found)) {
       return tooMany(found.maxTicks);
     }
-    start = end + 1;
+    start = skipBlankBytes(body, end);
   }
   return null;
 }
@@ -134,15 +136,8 @@ function utf8(bytes: Uint8Array, keepMark = false): string | undefined {
   }
 }
 
-function isBlankAt(text: string, at: number): boolean {
-  const code = text.charCodeAt(at);
+function isBlank(code: number): boolean {
   return code === 32 || code === 13 || code === 9 || code === 10;
-}
-
-function isBlankBetween(text: string, start: number, end: number): boolean {
-  let at = start;
-  while (at < end && isBlankAt(text, at)) at += 1;
-  return at === end;
 }
 
 function decodeArray(body: Uint8Array, found: Found): Wrong | null {
@@ -172,7 +167,13 @@ function notArray(detail: string): Wrong {
 
 function skipBlanks(text: string, start: number): number {
   let at = start;
-  while (at < text.length && isBlankAt(text, at)) at += 1;
+  while (at < text.length && isBlank(text.charCodeAt(at))) at += 1;
+  return at;
+}
+
+function skipBlankBytes(bytes: Uint8Array, start: number): number {
+  let at = start;
+  while (at < bytes.length && isBlank(bytes[at]!)) at += 1;
   return at;
 }
 

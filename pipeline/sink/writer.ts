@@ -20,7 +20,7 @@ export interface WriterBounds {
  * Measured with `npm run bench` on two cores: groups of 5,000 and up cost the store the same per row; a second
  * group of fewer than 2,000 rows costs more in syncs than the hand-over gap it saves.
  */
-export const WRITER_BOUNDS: WriterBounds = { groupMaxTicks: 8_000, inFlightMaxGroups: 2, pipelineMinTicks: 2_000 };
+export const WRITER_BOUNDS: WriterBounds = { groupMaxTicks: 8_000, inFlightMaxGroups: 2, pipelineMinTicks: 5_000 };
 
 /** Invariant: every delivery taken from the queue is settled, whatever the store does. */
 export class Writer {

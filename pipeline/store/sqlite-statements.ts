@@ -14,6 +14,7 @@ import {
 } from '../contract/columns.ts';
 import type { BatchResult, StoreBatch } from '../queue/delivery.ts';
 import type { QuoteRecord, TickQuery, TradeRecord } from '../sink/store.ts';
+import { RowsInsert } from './rows-insert.ts';
 
 const TRADE_COLUMNS = 'symbol, ts AS tsNs, id, price, size, side, venue, conditions, stored_at_ms AS storedAtMs, pod';
 const QUOTE_COLUMNS =
@@ -29,8 +30,8 @@ export class SqliteWriterStatements {
   readonly #db: DatabaseSync;
   readonly #known: StatementSync;
   readonly #ledger: StatementSync;
-  readonly #trade: StatementSync;
-  readonly #quote: StatementSync;
+  readonly #trades: RowsInsert;
+  readonly #quotes: RowsInsert;
   readonly #changes: StatementSync;
   readonly #forget: StatementSync;
 
@@ -41,8 +42,8 @@ export class SqliteWriterStatements {
       'SELECT body_hash, stored, duplicates, rejected, ignored_fields FROM batches WHERE provider = ? AND batch = ?',
     );
     this.#ledger = db.prepare('INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)');
-    this.#trade = db.prepare('INSERT OR IGNORE INTO trades VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)');
-    this.#quote = db.prepare('INSERT OR IGNORE INTO quotes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)');
+    this.#trades = new RowsInsert(db, 'INSERT OR IGNORE INTO trades', 11);
+    this.#quotes = new RowsInsert(db, 'INSERT OR IGNORE INTO quotes', 12);
     this.#changes = db.prepare('SELECT total_changes() AS changes');
     this.#forget = db.prepare(
       `DELETE FROM batches WHERE (provider, batch) IN
@@ -114,51 +115,49 @@ export class SqliteWriterStatements {
   }
 
   #insertTrades(batch: StoreBatch, columns: BatchColumns, trades: TradeColumns, nowMs: number): void {
-    const insert = this.#trade;
     const words = dictionaryWithNull(columns);
-    const { provider, batchId } = batch;
     const ids = trades.ids.split('\n');
     const { index, symbol, tsNs, price, size, side, venue, conditions } = trades;
     for (let at = 0; at < index.length; at += 1) {
-      insert.run(
-        provider,
-        words[symbol[at]! + 1]!,
-        tsNs[at]!,
-        ids[at]! || generatedId(batchId, index[at]!),
-        price[at]!,
-        size[at]!,
-        SIDE_NAMES[side[at]!]!,
-        words[venue[at]!]!,
-        words[conditions[at]!]!,
-        nowMs,
-        this.#pod,
-      );
+      this.#trades.add((values, from) => {
+        values[from] = batch.provider;
+        values[from + 1] = words[symbol[at]! + 1]!;
+        values[from + 2] = tsNs[at]!;
+        values[from + 3] = ids[at]! || generatedId(batch.batchId, index[at]!);
+        values[from + 4] = price[at]!;
+        values[from + 5] = size[at]!;
+        values[from + 6] = SIDE_NAMES[side[at]!]!;
+        values[from + 7] = words[venue[at]!]!;
+        values[from + 8] = words[conditions[at]!]!;
+        values[from + 9] = nowMs;
+        values[from + 10] = this.#pod;
+      });
     }
+    this.#trades.flush();
   }
 
   #insertQuotes(batch: StoreBatch, columns: BatchColumns, quotes: QuoteColumns, nowMs: number): void {
-    const insert = this.#quote;
     const words = dictionaryWithNull(columns);
-    const { provider, batchId } = batch;
     const ids = quotes.ids.split('\n');
     const { index, symbol, tsNs, bidPrice, bidSize, askPrice, askSize, venue, conditions } = quotes;
     for (let at = 0; at < index.length; at += 1) {
-      insert.run(
-        provider,
-        words[symbol[at]! + 1]!,
-        tsNs[at]!,
-        ids[at]! || generatedId(batchId, index[at]!),
+      this.#quotes.add((values, from) => {
+        values[from] = batch.provider;
+        values[from + 1] = words[symbol[at]! + 1]!;
+        values[from + 2] = tsNs[at]!;
+        values[from + 3] = ids[at]! || generatedId(batch.batchId, index[at]!);
         // SQLite stores NaN, an absent side, as NULL.
-        bidPrice[at]!,
-        bidSize[at]!,
-        askPrice[at]!,
-        askSize[at]!,
-        words[venue[at]!]!,
-        words[conditions[at]!]!,
-        nowMs,
-        this.#pod,
-      );
+        values[from + 4] = bidPrice[at]!;
+        values[from + 5] = bidSize[at]!;
+        values[from + 6] = askPrice[at]!;
+        values[from + 7] = askSize[at]!;
+        values[from + 8] = words[venue[at]!]!;
+        values[from + 9] = words[conditions[at]!]!;
+        values[from + 10] = nowMs;
+        values[from + 11] = this.#pod;
+      });
     }
+    this.#quotes.flush();
   }
 }
 

@@ -1,0 +1,46 @@
+/**
+ * Inserts rows sixteen at a time: one statement with sixteen rows of parameters costs 0.8 of sixteen statements
+ * with one (measured, eleven columns; beyond sixteen nothing more is won).
+ */
+
+import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite';
+
+export const ROWS_PER_STATEMENT = 16;
+
+/** Invariant: between `flush` calls fewer than {@link ROWS_PER_STATEMENT} rows wait. */
+export class RowsInsert {
+  readonly #columns: number;
+  readonly #many: StatementSync;
+  readonly #one: StatementSync;
+  readonly #values: SQLInputValue[];
+  #waiting = 0;
+
+  /** `head` is the statement up to and without VALUES. */
+  constructor(db: DatabaseSync, head: string, columns: number) {
+    const row = `(${Array.from({ length: columns }, () => '?').join(',')})`;
+    this.#columns = columns;
+    this.#many = db.prepare(`${head} VALUES ${Array.from({ length: ROWS_PER_STATEMENT }, () => row).join(',')}`);
+    this.#one = db.prepare(`${head} VALUES ${row}`);
+    this.#values = Array.from({ length: columns * ROWS_PER_STATEMENT }, () => null);
+  }
+
+  /** Adds one row, written by `fill` into `values` from place `from` on. */
+  add(fill: (values: SQLInputValue[], from: number) => void): void {
+    fill(this.#values, this.#waiting * this.#columns);
+    this.#waiting += 1;
+    if (this.#waiting === ROWS_PER_STATEMENT) {
+      // Forgotten first: after a failure the rows are rolled back, and must not join the next batch.
+      this.#waiting = 0;
+      this.#many.run(...this.#values);
+    }
+  }
+
+  /** Inserts what waits. To be called after the last row of each batch. */
+  flush(): void {
+    const waiting = this.#waiting;
+    this.#waiting = 0;
+    for (let row = 0; row < waiting; row += 1) {
+      this.#one.run(...this.#values.slice(row * this.#columns, (row + 1) * this.#columns));
+    }
+  }
+}

@@ -1,0 +1,20 @@
+/**
+ * `npm run bench [-- --quick]`: how fast the system is, as ratios within one run.
+ */
+
+import { cpus } from 'node:os';
+import { benchPodIntake } from './pod-intake.ts';
+
+const quick = process.argv.includes('--quick');
+const rounds = quick ? 1 : 3;
+const ticks = quick ? 120_000 : 300_000;
+
+console.log(
+  `Node ${process.version}, ${cpus().length} cores (${cpus()[0]?.model ?? 'unknown'}), medians of ${rounds}\n`,
+);
+console.log('Pod intake, HTTP to synced commit to answer, signed, 16 requests in flight; client on the same cores:');
+const intake: Record<string, string>[] = [];
+for (const batchTicks of [100, 500, 1_000]) {
+  intake.push(await benchPodIntake(batchTicks, batchTicks === 100 ? ticks / 3 : ticks, rounds));
+}
+console.table(intake);

@@ -1,0 +1,214 @@
+/**
+ * The edge on this machine: bundles the Worker with wrangler and runs the bundle in plain workerd, the runtime it
+ * has in production. For the local start, the tests and the benchmark; production is deployed by wrangler alone.
+ * Never puts a binding's value into a file or a process argument: they reach workerd through its environment.
+ */
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+
+const REPOSITORY = fileURLToPath(new URL('../..', import.meta.url));
+const require = createRequire(import.meta.url);
+
+export const BUNDLE_TIMEOUT_MS = 60_000;
+export const WORKERD_START_TIMEOUT_MS = 20_000;
+/** How long requests in flight may take after SIGTERM, before the process group is killed. */
+export const WORKERD_STOP_TIMEOUT_MS = 2_000;
+/** Of each output stream, the newest; enough to see why a start failed. */
+export const OUTPUT_KEPT_CHARS = 64 * 1024;
+
+/** Keeps wrangler from calling out, writing logs and printing banners. */
+const QUIET_WRANGLER = {
+  WRANGLER_HIDE_BANNER: 'true',
+  WRANGLER_SEND_METRICS: 'false',
+  CLOUDFLARE_CF_FETCH_ENABLED: 'false',
+  WRANGLER_WRITE_LOGS: 'false',
+};
+
+export interface WorkerdOptions {
+  /** What {@link bundleWorker} returned. Copied, so that a new bundle does not change a running edge. */
+  bundlePath: string;
+  /** 127.0.0.1 unless told otherwise. */
+  host?: string;
+  /** 0 takes a free port; see `url`. */
+  port: number;
+  /** Text bindings: the Worker's settings and secrets. */
+  bindings: Readonly<Record<string, string>>;
+  /** A directory of this one process: its configuration, its copy of the bundle, and what the Worker keeps on disk. */
+  dataDir: string;
+  /** Called with each line that the Worker logs or workerd prints. */
+  onLine?: (line: string) => void;
+}
+
+export interface RunningWorkerd {
+  /** Without a trailing slash. */
+  url: string;
+  port: number;
+  pid: number;
+  /** SIGTERM, and SIGKILL to what has not ended in {@link WORKERD_STOP_TIMEOUT_MS}. Resolves when it has ended. */
+  stop(): Promise<void>;
+  /** SIGKILL at once, as a power cut would. */
+  kill(): void;
+  stdout(): string;
+  stderr(): string;
+}
+
+/**
+ * Bundles the Worker into `outDir` and returns the path of the one JavaScript file. Throws with wrangler's own
+ * words when the bundle cannot be built.
+ */
+export async function bundleWorker(outDir: string): Promise<string> {
+  // Beside its main module; wrangler's "exports" do not name its program.
+  const wrangler = join(require.resolve('wrangler/package.json'), '..', 'bin', 'wrangler.js');
+  const args = [wrangler, 'deploy', '--dry-run', '--env', '', '--outdir', outDir];
+  const child = spawn(process.execPath, args, {
+    cwd: REPOSITORY,
+    env: { ...process.env, ...QUIET_WRANGLER },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    timeout: BUNDLE_TIMEOUT_MS,
+  });
+  const stdout = keepTail(child.stdout);
+  const stderr = keepTail(child.stderr);
+  const [code] = (await once(child, 'close')) as [number | null];
+  if (code !== 0) throw new Error(`the Worker could not be bundled (wrangler exit ${code}):\n${stdout()}${stderr()}`);
+  return join(outDir, 'index.js');
+}
+
+/**
+ * Starts workerd on the bundle and resolves when it listens. Throws with its error output when it ends or does not
+ * listen within {@link WORKERD_START_TIMEOUT_MS}. The process is killed when this one exits.
+ */
+export async function startWorkerd(options: WorkerdOptions): Promise<RunningWorkerd> {
+  const { bundlePath, host = '127.0.0.1', port, bindings, dataDir } = options;
+  await mkdir(dataDir, { recursive: true });
+  await copyFile(bundlePath, join(dataDir, MODULE_FILE));
+  const configPath = join(dataDir, 'workerd.capnp');
+  const compatibilityDate = await readCompatibilityDate();
+  await writeFile(configPath, workerdConfig({ host, port, bindingNames: Object.keys(bindings), compatibilityDate }));
+
+  const binary = (require('workerd') as { default: string }).default;
+  const child = spawn(binary, ['serve', configPath, '--control-fd=3'], {
+    cwd: dataDir,
+    env: { ...bindings },
+    detached: true, // a process group of its own, so that all of it can be ended
+    stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
+  });
+  const stdout = keepTail(child.stdout);
+  const stderr = keepTail(child.stderr);
+  for (const stream of [child.stdout, child.stderr]) {
+    if (options.onLine !== undefined && stream !== null) createInterface(stream).on('line', options.onLine);
+  }
+  const ended = new Promise<void>((resolve) => {
+    child.once('close', () => resolve());
+    child.once('error', () => resolve());
+  });
+  const kill = () => signalGroup(child, 'SIGKILL');
+  process.once('exit', kill);
+  void ended.then(() => process.removeListener('exit', kill));
+
+  const listening = await listeningPort(child, ended);
+  if (listening === undefined) {
+    kill();
+    await ended;
+    throw new Error(`workerd did not start:\n${stderr()}`);
+  }
+  return {
+    url: `http://${host.includes(':') ? `[${host}]` : host}:${listening}`,
+    port: listening,
+    pid: child.pid!,
+    stdout,
+    stderr,
+    kill,
+    async stop() {
+      signalGroup(child, 'SIGTERM');
+      const timer = setTimeout(kill, WORKERD_STOP_TIMEOUT_MS);
+      await ended;
+      clearTimeout(timer);
+    },
+  };
+}
+
+const MODULE_FILE = 'index.js';
+
+interface ConfigParts {
+  host: string;
+  port: number;
+  bindingNames: readonly string[];
+  compatibilityDate: string;
+}
+
+/** The configuration as text. Durable Object namespaces would be declared in the worker and bound beside the texts. */
+function workerdConfig({ host, port, bindingNames, compatibilityDate }: ConfigParts): string {
+  const address = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+  const bindings = bindingNames.map((name) => `(name = ${quoted(name)}, fromEnvironment = ${quoted(name)})`);
+  return `using Workerd = import "/workerd/workerd.capnp";
+
+const config :Workerd.Config = (
+  services = [
+    (name = "edge", worker = .edge),
+    (name = "internet", network = (allow = ["public", "private"], tlsOptions = (trustBrowserCas = true))),
+  ],
+  sockets = [(name = "http", address = ${quoted(address)}, http = (), service = "edge")],
+);
+
+const edge :Workerd.Worker = (
+  modules = [(name = "${MODULE_FILE}", esModule = embed "${MODULE_FILE}")],
+  compatibilityDate = ${quoted(compatibilityDate)},
+  bindings = [${bindings.join(', ')}],
+);
+`;
+}
+
+/** A Cap'n Proto text literal, which for these characters is a JSON one. */
+function quoted(text: string): string {
+  return JSON.stringify(text);
+}
+
+/** The Worker's own, so that it behaves here as it does when deployed. */
+async function readCompatibilityDate(): Promise<string> {
+  const toml = await readFile(join(REPOSITORY, 'wrangler.toml'), 'utf8');
+  const date = /^compatibility_date\s*=\s*"(\d{4}-\d{2}-\d{2})"/m.exec(toml)?.[1];
+  if (date === undefined) throw new Error('wrangler.toml names no compatibility_date');
+  return date;
+}
+
+/** The port from workerd's control messages, one JSON line for each socket; `undefined` when none came. */
+async function listeningPort(child: ChildProcess, ended: Promise<void>): Promise<number | undefined> {
+  const control = child.stdio[3] as NodeJS.ReadableStream;
+  const lines = createInterface(control);
+  let timer: NodeJS.Timeout | undefined;
+  const listening = new Promise<number>((resolve) => {
+    lines.on('line', (line) => {
+      const message = JSON.parse(line) as { event?: string; port?: number };
+      if (message.event === 'listen' && message.port !== undefined) resolve(message.port);
+    });
+  });
+  const late = new Promise<undefined>((resolve) => {
+    timer = setTimeout(() => resolve(undefined), WORKERD_START_TIMEOUT_MS);
+  });
+  const port = await Promise.race([listening, late, ended.then(() => undefined)]);
+  clearTimeout(timer);
+  return port;
+}
+
+function signalGroup(child: ChildProcess, signal: NodeJS.Signals): void {
+  if (child.pid === undefined) return;
+  try {
+    process.kill(-child.pid, signal);
+  } catch {
+    // it has ended already
+  }
+}
+
+function keepTail(stream: NodeJS.ReadableStream | null): () => string {
+  let tail = '';
+  stream?.setEncoding('utf8').on('data', (chunk: string) => {
+    tail = (tail + chunk).slice(-OUTPUT_KEPT_CHARS);
+  });
+  return () => tail;
+}

@@ -1,0 +1,99 @@
+/**
+ * A body into memory, and never more of it than its limit: what a sender claims about its length is used to
+ * refuse early, not to believe. Knows nothing of what the bytes mean.
+ */
+
+/** What is set aside before anything has arrived. A claim alone, with nothing sent, never costs more than this. */
+export const FIRST_BUFFER_MAX_BYTES = 128 * 1024;
+const FIRST_BUFFER_DEFAULT_BYTES = 16 * 1024;
+
+export interface BodyBounds {
+  maxBytes: number;
+  /** For the whole reading. */
+  maxWaitMs: number;
+  /** `Content-Length`, as a hint for the first buffer. */
+  contentLength: string | null;
+}
+
+export type BodyOutcome =
+  | { ok: true; bytes: Uint8Array<ArrayBuffer> }
+  | { ok: false; why: 'too_large' | 'timeout' | 'cut_off' };
+
+/**
+ * Reads `stream`, a byte stream as the platform's own bodies are, to its end. Outcomes: the bytes; `too_large`,
+ * `timeout` (both stop the reading); `cut_off` when the other side went away.
+ *
+ * Fills a buffer of its own instead of taking chunks: in workerd a body of 64 KiB then costs 0.36 ms of CPU, not 0.88
+ * (`arrayBuffer()` costs 0.29, but has no bound). The buffer grows only when it is full, so memory follows what
+ * was sent, at most twice that.
+ */
+export async function readBounded(stream: ReadableStream<Uint8Array> | null, bounds: BodyBounds): Promise<BodyOutcome> {
+  if (stream === null) return { ok: true, bytes: new Uint8Array(0) };
+  const { maxBytes, maxWaitMs } = bounds;
+  const reader = stream.getReader({ mode: 'byob' }) as unknown as FillingReader;
+  let late = false;
+  const stop = (): void => void reader.cancel().catch(() => undefined); // a pending read then ends
+  const timer = setTimeout(() => {
+    late = true;
+    stop();
+  }, maxWaitMs);
+  try {
+    // One byte more than expected: the read that finds the end need not be another one.
+    let buffer = new Uint8Array(Math.min(firstBufferBytes(bounds.contentLength), maxBytes) + 1);
+    let length = 0;
+    for (;;) {
+      const room = buffer.subarray(length);
+      const { done, value } = await fill(reader, room);
+      if (late) return { ok: false, why: 'timeout' };
+      if (value === undefined) return { ok: false, why: 'cut_off' }; // cancelled: the buffer is gone
+      length += value.byteLength;
+      buffer = new Uint8Array(value.buffer);
+      if (length > maxBytes) {
+        stop();
+        return { ok: false, why: 'too_large' };
+      }
+      if (done) return { ok: true, bytes: buffer.subarray(0, length) };
+      if (length === buffer.byteLength) buffer = grown(buffer, Math.min(length * 2, maxBytes + 1));
+    }
+  } catch {
+    return { ok: false, why: late ? 'timeout' : 'cut_off' };
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** A reader into buffers. `readAtLeast` is workerd's own and saves a call for each piece that arrives. */
+interface FillingReader {
+  read(view: Uint8Array<ArrayBuffer>): Promise<Filled>;
+  readAtLeast?(bytes: number, view: Uint8Array<ArrayBuffer>): Promise<Filled>;
+  cancel(): Promise<void>;
+}
+
+interface Filled {
+  done: boolean;
+  value?: Uint8Array<ArrayBuffer>;
+}
+
+/** Reads into `room`: as much as fits where the runtime can wait for it, else what is there, at least one byte. */
+function fill(reader: FillingReader, room: Uint8Array<ArrayBuffer>): Promise<Filled> {
+  return reader.readAtLeast === undefined ? reader.read(room) : reader.readAtLeast(room.byteLength, room);
+}
+
+/** Whether a `Content-Length` alone is reason enough to refuse. Absent or unreadable ones are left to the reading. */
+export function claimsMoreThan(maxBytes: number, contentLength: string | null): boolean {
+  return (claimedBytes(contentLength) ?? 0) > maxBytes;
+}
+
+function firstBufferBytes(contentLength: string | null): number {
+  return Math.min(claimedBytes(contentLength) ?? FIRST_BUFFER_DEFAULT_BYTES, FIRST_BUFFER_MAX_BYTES);
+}
+
+function claimedBytes(contentLength: string | null): number | undefined {
+  return contentLength !== null && /^\d+$/.test(contentLength) ? Number(contentLength) : undefined;
+}
+
+function grown(buffer: Uint8Array<ArrayBuffer>, bytes: number): Uint8Array<ArrayBuffer> {
+  const larger = new Uint8Array(bytes);
+  larger.set(buffer);
+  return larger;
+}

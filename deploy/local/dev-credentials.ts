@@ -1,0 +1,57 @@
+/**
+ * Credentials for a system on this machine: made once, kept in a file that only its owner can read, and never
+ * good for anything but loopback.
+ */
+
+import { createHash, randomBytes } from 'node:crypto';
+import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { generateSecret } from '../../pipeline/contract/signature.ts';
+
+export const DEV_PROVIDERS = ['ibkr', 'demo'] as const;
+export type DevProvider = (typeof DEV_PROVIDERS)[number];
+
+export interface DevCredentials {
+  edgeUrl: string;
+  /** Signs edge to pod. */
+  edgeSecret: string;
+  providers: Record<DevProvider, { secret: string; token: string }>;
+}
+
+/** Reads the file, or makes it with fresh credentials; either way `edgeUrl` is written down for the replay tool. */
+export async function devCredentials(path: string, edgeUrl: string): Promise<DevCredentials> {
+  const known = await readKnown(path);
+  const credentials = known === undefined ? fresh(edgeUrl) : { ...known, edgeUrl };
+  await mkdir(dirname(path), { recursive: true });
+  await writeFile(path, `${JSON.stringify(credentials, null, 2)}\n`, { mode: 0o600 });
+  await chmod(path, 0o600);
+  return credentials;
+}
+
+/** The Worker's PROVIDER_CREDENTIALS for these credentials. */
+export function providerCredentials({ providers }: DevCredentials): string {
+  const entries = Object.entries(providers).map(([provider, { secret, token }]) => {
+    const hash = createHash('sha256').update(token).digest('hex');
+    return [provider, { secrets: [secret], tokens: [`sha256:${hash}`] }];
+  });
+  return JSON.stringify(Object.fromEntries(entries));
+}
+
+function fresh(edgeUrl: string): DevCredentials {
+  const one = (): { secret: string; token: string } => ({
+    secret: generateSecret(),
+    token: randomBytes(24).toString('base64url'),
+  });
+  return { edgeUrl, edgeSecret: generateSecret(), providers: { ibkr: one(), demo: one() } };
+}
+
+/** `undefined` when there is no file, or one that is not ours: then new credentials take its place. */
+async function readKnown(path: string): Promise<DevCredentials | undefined> {
+  try {
+    const known = JSON.parse(await readFile(path, 'utf8')) as DevCredentials;
+    const complete = DEV_PROVIDERS.every((name) => known.providers[name].secret && known.providers[name].token);
+    return complete && known.edgeSecret ? known : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,143 @@
+/**
+ * `npm start`: the whole system on this machine, with credentials of its own, until Ctrl-C.
+ * `npm run demo` adds a synthetic provider. Takes MDP_… settings, MDP_STORE and MDP_PORT among them, and EDGE_PORT.
+ */
+
+import { createServer } from 'node:net';
+import { parseArgs } from 'node:util';
+import { DEV_PROVIDERS, devCredentials, type DevCredentials, providerCredentials } from './dev-credentials.ts';
+import { runDemo } from './demo.ts';
+import { progressLine, type PodStatus } from './progress.ts';
+import { type RunningSystem, startSystem } from './system.ts';
+
+const CREDENTIALS_PATH = 'data/dev-credentials.json';
+const PROGRESS_INTERVAL_MS = 1_000;
+/** Where no terminal rewrites the line, it is printed this often. */
+const PLAIN_PROGRESS_EVERY = 10;
+const STATUS_TIMEOUT_MS = 2_000;
+
+const { values: flags } = parseArgs({
+  options: { demo: { type: 'boolean', default: false }, seed: { type: 'string', default: '1' } },
+});
+
+const edgePort = portSetting('EDGE_PORT', 8787);
+const podPort = portSetting('MDP_PORT', 8000);
+await Promise.all([checkFree('EDGE_PORT', edgePort), checkFree('MDP_PORT', podPort)]);
+const credentials = await devCredentials(CREDENTIALS_PATH, `http://127.0.0.1:${edgePort}`);
+const system = await start(credentials);
+const stopping = new AbortController();
+const demo = flags.demo
+  ? runDemo({
+      edgeUrl: system.edge.url,
+      credential: { secret: credentials.providers.demo.secret },
+      seed: Number(flags.seed),
+      stop: stopping.signal,
+    })
+  : undefined;
+
+print(welcome(system, credentials));
+const progress = showProgress(system);
+process.on('SIGINT', () => void stop());
+process.on('SIGTERM', () => void stop());
+void system.pod.exited.then((code) => {
+  if (!stopping.signal.aborted) fail(`the pod ended by itself (exit ${code})`);
+});
+
+async function start({ edgeSecret, ...rest }: DevCredentials): Promise<RunningSystem> {
+  const settings = Object.entries(process.env).filter(([name]) => name.startsWith('MDP_'));
+  try {
+    return await startSystem({
+      edgePort,
+      podSettings: { ...(Object.fromEntries(settings) as Record<string, string>), MDP_PORT: String(podPort) },
+      edgeSecret,
+      providerCredentials: providerCredentials({ edgeSecret, ...rest }),
+      onLog: (from, line) => {
+        if (/"level":"(warn|error)"/.test(line)) print(`${from}: ${line}`);
+      },
+    });
+  } catch (cause) {
+    return fail(cause instanceof Error ? cause.message : String(cause));
+  }
+}
+
+async function stop(): Promise<void> {
+  if (stopping.signal.aborted) return;
+  stopping.abort();
+  clearInterval(progress);
+  print('\nstopping: the pod finishes what it holds …');
+  await demo;
+  const code = await system.stop();
+  print(code === 0 ? 'stopped; everything that was acknowledged is in the store' : `the pod ended with exit ${code}`);
+  process.exit(code === 0 ? 0 : 1);
+}
+
+function welcome({ edge, pod }: RunningSystem, { providers }: DevCredentials): string {
+  const tick = `{"symbol":"AAPL","ts":"${new Date().toISOString()}","id":"1","price":"187.23","size":"100"}`;
+  return `
+  edge     ${edge.url}    providers push here; GET /health, /status
+  pod      ${pod.url}    GET /health, /ready, /status, /metrics
+  store    ${process.env['MDP_STORE'] ?? 'sqlite:data/ticks.db'}
+  secrets  ${CREDENTIALS_PATH} (providers: ${DEV_PROVIDERS.join(', ')})
+
+Push a tick, and read it back:
+
+  curl -i ${edge.url}/v1/ticks/ibkr -H 'authorization: Bearer ${providers.ibkr.token}' \\
+    -H 'content-type: application/x-ndjson' -H 'idempotency-key: hello-${Date.now()}' \\
+    --data-binary '${tick}'
+
+  curl '${pod.url}/v1/trades/ibkr/AAPL?limit=1'
+
+Replay a capture:  npm run replay -- FILE        Stop: Ctrl-C
+`;
+}
+
+function showProgress({ pod }: RunningSystem): NodeJS.Timeout {
+  let last: PodStatus | undefined;
+  let turn = 0;
+  return setInterval(() => {
+    void (async () => {
+      const now = await askStatus(pod.url);
+      const text = progressLine(last, now);
+      last = now ?? last;
+      turn += 1;
+      if (process.stdout.isTTY) process.stdout.write(`\r\u001B[2K${text}`);
+      else if (turn % PLAIN_PROGRESS_EVERY === 0) print(text);
+    })();
+  }, PROGRESS_INTERVAL_MS);
+}
+
+async function askStatus(podUrl: string): Promise<PodStatus | undefined> {
+  try {
+    const answer = await fetch(`${podUrl}/status`, { signal: AbortSignal.timeout(STATUS_TIMEOUT_MS) });
+    return { ...((await answer.json()) as Omit<PodStatus, 'atMs'>), atMs: performance.now() };
+  } catch {
+    return undefined;
+  }
+}
+
+function portSetting(name: string, fallback: number): number {
+  const text = process.env[name] ?? '';
+  if (text === '') return fallback;
+  const port = /^\d{1,5}$/.test(text) ? Number(text) : Number.NaN;
+  if (!(port >= 1 && port <= 65_535)) fail(`${name} must be a port number of 1 to 65535, not ${JSON.stringify(text)}`);
+  return port;
+}
+
+/** Says which setting to change, before two processes have been started for nothing. */
+function checkFree(name: string, port: number): Promise<void> {
+  return new Promise((resolve) => {
+    const probe = createServer();
+    probe.once('error', () => fail(`port ${port} is taken: set ${name} to a free one`));
+    probe.listen(port, '127.0.0.1', () => probe.close(() => resolve()));
+  });
+}
+
+function print(text: string): void {
+  const clear = process.stdout.isTTY ? '\r\u001B[2K' : '';
+  process.stdout.write(`${clear}${text}\n`);
+}
+
+function fail(message: string): never {
+  process.stderr.write(`\n${message}\n`);
+  process.exit(1);
+}

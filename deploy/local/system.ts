@@ -1,0 +1,73 @@
+/**
+ * The whole system on loopback, as real processes: one pod, and the edge in plain workerd before it.
+ */
+
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type RunningPod, startPod } from './pod.ts';
+import { bundleWorker, type RunningWorkerd, startWorkerd } from './workerd.ts';
+
+export interface SystemOptions {
+  /** 0 takes a free port. */
+  edgePort: number;
+  /** `MDP_…` settings of the pod, without `MDP_EDGE_SECRETS`. */
+  podSettings: Readonly<Record<string, string>>;
+  edgeSecret: string;
+  /** The Worker's PROVIDER_CREDENTIALS. */
+  providerCredentials: string;
+  onLog?: (from: 'pod' | 'edge', line: string) => void;
+}
+
+export interface RunningSystem {
+  pod: RunningPod;
+  edge: RunningWorkerd;
+  /** Ends the edge, then drains the pod; resolves with the pod's exit code. */
+  stop(): Promise<number | null>;
+}
+
+/** Starts both and resolves when both answer; what had started is stopped again when the other cannot. */
+export async function startSystem(options: SystemOptions): Promise<RunningSystem> {
+  const { onLog = () => {} } = options;
+  const dir = await mkdtemp(join(tmpdir(), 'mdp-edge-'));
+  const removeDir = (): Promise<void> => rm(dir, { recursive: true, force: true });
+  const [pod, bundle] = await Promise.allSettled([
+    startPod({
+      settings: { ...options.podSettings, MDP_EDGE_SECRETS: options.edgeSecret },
+      onLog: (line) => onLog('pod', line),
+    }),
+    bundleWorker(join(dir, 'bundle')),
+  ]);
+  if (pod.status === 'rejected' || bundle.status === 'rejected') {
+    if (pod.status === 'fulfilled') await pod.value.stop();
+    await removeDir();
+    throw pod.status === 'rejected' ? pod.reason : bundle.status === 'rejected' ? bundle.reason : undefined;
+  }
+  try {
+    const edge = await startWorkerd({
+      bundlePath: bundle.value,
+      port: options.edgePort,
+      bindings: {
+        CLUSTER_URL: pod.value.url,
+        EDGE_SECRET: options.edgeSecret,
+        PROVIDER_CREDENTIALS: options.providerCredentials,
+      },
+      dataDir: join(dir, 'edge'),
+      onLine: (line) => onLog('edge', line),
+    });
+    return {
+      pod: pod.value,
+      edge,
+      async stop() {
+        await edge.stop();
+        const code = await pod.value.stop();
+        await removeDir();
+        return code;
+      },
+    };
+  } catch (cause) {
+    await pod.value.stop();
+    await removeDir();
+    throw cause;
+  }
+}

@@ -370,16 +370,21 @@ function readCommon(rules: TickRules, row: TickRow): DecodeOutcome {
   return readId(row) ?? readVenue(row) ?? readConditions(row);
 }
 
+/** Serializers write null for what they do not have. */
+function isGiven(field: number): boolean {
+  return kinds[field] !== ABSENT && kinds[field] !== NULL;
+}
+
 function readTime(rules: TickRules): DecodeOutcome {
-  const given = Number(kinds[TS] !== ABSENT) + Number(kinds[TS_MS] !== ABSENT) + Number(kinds[TS_NS] !== ABSENT);
+  const given = Number(isGiven(TS)) + Number(isGiven(TS_MS)) + Number(isGiven(TS_NS));
   if (given === 0) return reject('missing_field', 'ts, tsMs or tsNs is missing');
   if (given > 1) return reject('bad_time', 'exactly one of ts, tsMs, tsNs may be there');
   let field = TS;
   let read: boolean;
-  if (kinds[TS] !== ABSENT) {
+  if (isGiven(TS)) {
     if (kinds[TS] !== STRING) return wrongType(TS, 'a string');
     read = readTs(texts[TS]!, starts[TS]!, ends[TS]!, instant);
-  } else if (kinds[TS_MS] !== ABSENT) {
+  } else if (isGiven(TS_MS)) {
     field = TS_MS;
     if (kinds[TS_MS] !== NUMBER) return wrongType(TS_MS, 'an integer');
     read = readTsMs(texts[TS_MS]!, starts[TS_MS]!, ends[TS_MS]!, instant);
@@ -495,8 +500,8 @@ let sideSize = 0;
 
 /** One side of a quote; absent or null on both fields is legal and NaN. */
 function readQuoteSide(priceField: number, sizeField: number, rules: TickRules): DecodeOutcome {
-  const noPrice = kinds[priceField] === ABSENT || kinds[priceField] === NULL;
-  const noSize = kinds[sizeField] === ABSENT || kinds[sizeField] === NULL;
+  const noPrice = !isGiven(priceField);
+  const noSize = !isGiven(sizeField);
   sidePrice = Number.NaN;
   sideSize = Number.NaN;
   if (noPrice && noSize) return null;

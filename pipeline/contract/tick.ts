@@ -329,7 +329,10 @@ export function isPrintable(text: string, maxChars: number): boolean {
   return Array.from(text).length <= maxChars;
 }
 
-/** A stored number in the decimal form of the contract: `readDecimal` of it gives the same number. */
+/**
+ * A stored number in the decimal form of the contract: `readDecimal` of it gives the same number, up to
+ * {@link DECIMAL_MAX_CHARS} characters (1e-60, which came as a JSON number, is written out and longer).
+ */
 export function formatDecimal(value: number): string {
   const text = String(value);
   const match = /^(-?)(\d)(?:\.(\d+))?e([+-]\d+)$/.exec(text);

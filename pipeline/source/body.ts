@@ -4,8 +4,7 @@
  */
 
 import type { IncomingMessage } from 'node:http';
-import { promisify } from 'node:util';
-import { gunzip } from 'node:zlib';
+import { gunzip, type Gunzip } from 'node:zlib';
 import type { ProblemName } from '../contract/answer.ts';
 import { BODY_MAX_BYTES, UNPACKED_MAX_BYTES } from '../contract/batch.ts';
 
@@ -50,6 +49,7 @@ const TOO_LARGE: BodyOutcome = {
   problem: 'too-large',
   detail: `the body is larger than ${BODY_MAX_BYTES} bytes as sent`,
 };
+const NOT_GZIP: BodyOutcome = { ok: false, problem: 'unreadable', detail: 'the body is not valid gzip' };
 const NO_ROOM: BodyOutcome = {
   ok: false,
   problem: 'no-room',
@@ -81,7 +81,18 @@ export async function readBody(request: IncomingMessage, room: BodyRoom): Promis
   return { ok: true, body: chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, bytes) };
 }
 
-const gunzipBounded = promisify(gunzip);
+/** Unpacks and says how many of the packed bytes that took: zlib itself passes over what follows the last member. */
+function gunzipBounded(body: Uint8Array): Promise<{ unpacked: Uint8Array; usedBytes: number }> {
+  return new Promise((resolve, reject) => {
+    const done = (cause: Error | null, result: unknown): void => {
+      if (cause !== null) return reject(cause);
+      // What `info: true` makes of the result, which its types do not say.
+      const { buffer, engine } = result as { buffer: Buffer; engine: Gunzip };
+      resolve({ unpacked: buffer, usedBytes: engine.bytesWritten });
+    };
+    gunzip(body, { maxOutputLength: UNPACKED_MAX_BYTES, info: true }, done);
+  });
+}
 
 /**
  * Undoes `Content-Encoding`, to at most {@link UNPACKED_MAX_BYTES}. Errors: `unsupported-type` for anything but
@@ -94,7 +105,8 @@ export async function unpackBody(body: Uint8Array, contentEncoding: string | und
     return { ok: false, problem: 'unsupported-type', detail: 'content-encoding must be gzip or absent' };
   }
   try {
-    return { ok: true, body: await gunzipBounded(body, { maxOutputLength: UNPACKED_MAX_BYTES }) };
+    const { unpacked, usedBytes } = await gunzipBounded(body);
+    return usedBytes === body.length ? { ok: true, body: unpacked } : NOT_GZIP;
   } catch (cause) {
     if (cause instanceof RangeError) {
       return {
@@ -103,6 +115,6 @@ export async function unpackBody(body: Uint8Array, contentEncoding: string | und
         detail: `the body unpacks to more than ${UNPACKED_MAX_BYTES} bytes`,
       };
     }
-    return { ok: false, problem: 'unreadable', detail: 'the body is not valid gzip' };
+    return NOT_GZIP;
   }
 }

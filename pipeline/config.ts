@@ -68,7 +68,8 @@ export const SETTINGS = [
   {
     name: 'MDP_PROVIDERS',
     fallback: '{"ibkr":{}}',
-    meaning: 'JSON, provider name to budget and options; `"*"` is any name not listed',
+    meaning:
+      'JSON, name to `ticksPerSecond` (1,000,000), `burst` (twice that), `negativePrices` (false); `"*"` is any name not listed',
   },
   {
     name: 'MDP_EDGE_SECRETS',
@@ -81,7 +82,7 @@ export const SETTINGS = [
   { name: 'MDP_FUTURE_MAX_MS', fallback: String(FUTURE_MAX_MS), meaning: 'ticks further in the future are rejected' },
   { name: 'MDP_LEDGER_RETENTION_HOURS', fallback: '168', meaning: 'how long a batch id is recognised' },
   { name: 'MDP_LOG_LEVEL', fallback: 'info', meaning: '`debug`, `info`, `warn` or `error`' },
-  { name: 'MDP_POD_NAME', fallback: 'pod', meaning: 'written beside every tick it stores' },
+  { name: 'MDP_POD_NAME', fallback: 'pod', meaning: 'written beside every tick it stores; the host name when not set' },
   { name: 'MDP_FB_SCALE_OK', fallback: String(RATE_SCALE.ok), meaning: 'rate scale at level ok, 0 to 1' },
   { name: 'MDP_FB_SCALE_SOFT', fallback: String(RATE_SCALE.soft), meaning: 'rate scale at level soft, 0 to 1' },
   { name: 'MDP_FB_SCALE_HARD', fallback: String(RATE_SCALE.hard), meaning: 'rate scale at level hard, 0 to 1' },
@@ -150,6 +151,10 @@ function unknownSettings(env: Readonly<Record<string, string | undefined>>): str
     .map((name) => `${name} is no setting of this pod`);
 }
 
+function fallbackOf(name: SettingName): string {
+  return SETTINGS.find((setting) => setting.name === name)!.fallback;
+}
+
 /** Reads single settings; every complaint goes into `problems`, and a value of the right type comes back anyway. */
 class SettingReader {
   readonly #env: Readonly<Record<string, string | undefined>>;
@@ -162,7 +167,7 @@ class SettingReader {
 
   text(name: SettingName): string {
     const given = this.#env[name];
-    return given === undefined || given === '' ? SETTINGS.find((setting) => setting.name === name)!.fallback : given;
+    return given === undefined || given === '' ? fallbackOf(name) : given;
   }
 
   /** The setting or the content of the file that `NAME_FILE` names. */
@@ -191,7 +196,8 @@ class SettingReader {
     const value = /^\d(\.\d{1,6})?$/.test(text) ? Number(text) : Number.NaN;
     if (value >= 0 && value <= 1) return value;
     this.problems.push(`${name} must be a number of 0 to 1, not ${JSON.stringify(text)}`);
-    return 0;
+    // The default, so that the relations between the scales find no fault that is not there.
+    return Number(fallbackOf(name));
   }
 
   oneOf<Choice extends string>(name: SettingName, choices: readonly Choice[]): Choice {

@@ -3,6 +3,7 @@
  */
 
 import { cpus } from 'node:os';
+import { benchEdgeRelay } from './edge-relay.ts';
 import { benchPodIntake } from './pod-intake.ts';
 
 const quick = process.argv.includes('--quick');
@@ -18,3 +19,10 @@ for (const batchTicks of [100, 500, 1_000]) {
   intake.push(await benchPodIntake(batchTicks, batchTicks === 100 ? ticks / 3 : ticks, rounds));
 }
 console.table(intake);
+
+console.log('\nThe edge in plain workerd before the same pod, beside posting to the pod directly:');
+const relay: Record<string, string>[] = [];
+for (const batchTicks of [100, 500, 1_000]) {
+  relay.push(await benchEdgeRelay(batchTicks, batchTicks === 100 ? ticks / 3 : ticks, rounds));
+}
+console.table(relay);

@@ -4,22 +4,21 @@
  */
 
 import { execFile } from 'node:child_process';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { type RunningPod, startPod } from '../../deploy/local/pod.ts';
-import { importSecret, type SigningKey, signatureHeaders } from '../../pipeline/contract/signature.ts';
-import { median, type PushTarget, pushAll, quantile } from './push.ts';
+import { importSecret } from '../../pipeline/contract/signature.ts';
+import { cpuSeconds, peakMiB } from './process-figures.ts';
+import { median, pushAll, quantile } from './push.ts';
+import { BENCH_SECRET, benchPodSettings, podTargets } from './targets.ts';
 import { benchBodies, benchTrades } from './ticks.ts';
 
 const BARE_WRITER = fileURLToPath(new URL('./bare-writer.ts', import.meta.url));
 const IN_FLIGHT = 16;
 const SCRAPE_INTERVAL_MS = 100;
-/** One to two seconds of what the store takes, as the runbook's formula says for a fast pod. */
-const QUEUE_CAPACITY_TICKS = 400_000;
-const EDGE_SECRET = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
 
 interface Round {
   bareRowsPerSecond: number;
@@ -64,15 +63,7 @@ async function oneRound(batchTicks: number, ticks: number, seed: number): Promis
       String(seed),
     ]);
     const bare = JSON.parse(stdout) as { rowsPerSecond: number };
-    const pod = await startPod({
-      settings: {
-        MDP_PORT: '0',
-        MDP_STORE: `sqlite:${join(dir, 'pod.db')}`,
-        MDP_QUEUE_CAPACITY_TICKS: String(QUEUE_CAPACITY_TICKS),
-        MDP_EDGE_SECRETS: EDGE_SECRET,
-        MDP_LOG_LEVEL: 'info',
-      },
-    });
+    const pod = await startPod({ settings: benchPodSettings(join(dir, 'pod.db')) });
     try {
       return { bareRowsPerSecond: bare.rowsPerSecond, ...(await pushRound(pod, batchTicks, ticks, seed)) };
     } finally {
@@ -89,17 +80,17 @@ async function pushRound(
   ticks: number,
   seed: number,
 ): Promise<Omit<Round, 'bareRowsPerSecond'>> {
-  const key = (await importSecret(EDGE_SECRET))!;
+  const key = (await importSecret(BENCH_SECRET))!;
   // A first tenth warms the pod up: code that has not been compiled yet is not what runs all day.
-  const warmUp = await signedTargets(
+  const warmUp = await podTargets(
     pod.url,
     key,
     benchBodies(benchTrades(Math.ceil(ticks / 10), 1_000 + seed), batchTicks),
     'warm',
   );
-  const targets = await signedTargets(pod.url, key, benchBodies(benchTrades(ticks, seed), batchTicks), 'run');
+  const targets = await podTargets(pod.url, key, benchBodies(benchTrades(ticks, seed), batchTicks), 'run');
   await pushAll(warmUp, IN_FLIGHT);
-  const cpuBefore = await cpuSeconds(pod.url);
+  const cpuBefore = await cpuSeconds(pod.pid);
   const scrapes = scrapeMeanwhile(pod.url);
   const figures = await pushAll(targets, IN_FLIGHT);
   const scrapeMs = await scrapes.end();
@@ -108,29 +99,10 @@ async function pushRound(
     ticksPerSecond: figures.stored / figures.seconds,
     p50Ms: figures.p50Ms,
     p99Ms: figures.p99Ms,
-    cpuMsPer1000: (((await cpuSeconds(pod.url)) - cpuBefore) * 1_000_000) / ticks,
+    cpuMsPer1000: (((await cpuSeconds(pod.pid)) - cpuBefore) * 1_000_000) / ticks,
     peakMiB: await peakMiB(pod.pid),
     scrapeMs,
   };
-}
-
-/** Signed as the edge signs; the body is what the provider sent. */
-export function signedTargets(
-  podUrl: string,
-  key: SigningKey,
-  bodies: readonly Buffer[],
-  prefix: string,
-): Promise<PushTarget[]> {
-  return Promise.all(
-    bodies.map(async (body, at) => ({
-      url: `${podUrl}/v1/ticks/ibkr`,
-      headers: {
-        'content-type': 'application/x-ndjson',
-        ...(await signatureHeaders(key, `ibkr/${prefix}-${at}`, Date.now(), body)),
-      },
-      body,
-    })),
-  );
 }
 
 function scrapeMeanwhile(podUrl: string): { end(): Promise<number[]> } {
@@ -151,15 +123,4 @@ function scrapeMeanwhile(podUrl: string): { end(): Promise<number[]> } {
       return took;
     },
   };
-}
-
-async function cpuSeconds(podUrl: string): Promise<number> {
-  const text = await (await fetch(`${podUrl}/metrics`)).text();
-  return Number(/^process_cpu_seconds_total (\S+)/m.exec(text)?.[1]);
-}
-
-/** The kernel's high-water mark; where there is no /proc the figure is NaN and shows as such. */
-async function peakMiB(pid: number): Promise<number> {
-  const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '');
-  return Number(/VmHWM:\s+(\d+) kB/.exec(status)?.[1]) / 1024;
 }

@@ -134,6 +134,8 @@ export class ColumnsBuilder {
   readonly #quotes: TypeBuilder;
   readonly #places = new Map<string, number>();
   #dictionary: string[] = [];
+  #lastSeconds = 0;
+  #lastSecondsNs = 0n;
 
   constructor(maxTicks: number) {
     this.#trades = new TypeBuilder(maxTicks, 2);
@@ -145,7 +147,7 @@ export class ColumnsBuilder {
     const at = into.count;
     into.count = at + 1;
     into.index[at] = index;
-    into.tsNs[at] = BigInt(row.seconds) * 1_000_000_000n + BigInt(row.nanos);
+    into.tsNs[at] = this.#secondNs(row.seconds) + BigInt(row.nanos);
     into.symbol[at] = this.#place(row.symbol);
     into.ids.push(row.id);
     into.venue[at] = row.venue === null ? 0 : this.#place(row.venue) + 1;
@@ -194,6 +196,15 @@ export class ColumnsBuilder {
       askPrice: from.numbers[2]!.slice(0, n),
       askSize: from.numbers[3]!.slice(0, n),
     };
+  }
+
+  /** Ticks of one second come together, and a product of big integers costs more than the comparison. */
+  #secondNs(seconds: number): bigint {
+    if (seconds !== this.#lastSeconds) {
+      this.#lastSeconds = seconds;
+      this.#lastSecondsNs = BigInt(seconds) * 1_000_000_000n;
+    }
+    return this.#lastSecondsNs;
   }
 
   #place(text: string): number {

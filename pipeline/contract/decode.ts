@@ -96,6 +96,11 @@ const starts = new Int32Array(FIELDS);
 const ends = new Int32Array(FIELDS);
 const texts: string[] = Array.from({ length: FIELDS }, () => '');
 let ignoredFields = 0;
+/**
+ * The fields of the last tick, in their order: feeds send one shape over and over, and a guess that is right
+ * spares looking the name up. One place more than fields, for the member too many of a tick that repeats one.
+ */
+const shape = new Uint8Array(FIELDS + 1);
 
 export type DecodeOutcome = Fault | null;
 
@@ -153,6 +158,7 @@ function scanFast(text: string, start: number, end: number): boolean {
   kinds.fill(ABSENT);
   ignoredFields = 0;
   let at = start;
+  let member = 0;
   while (at < end && isBlank(text.charCodeAt(at))) at += 1;
   if (at >= end || text.charCodeAt(at) !== 123 /* { */) return false;
   at += 1;
@@ -160,17 +166,24 @@ function scanFast(text: string, start: number, end: number): boolean {
     while (at < end && isBlank(text.charCodeAt(at))) at += 1;
     if (at >= end || text.charCodeAt(at) !== 34 /* " */) return false;
     const keyStart = at + 1;
-    const keyEnd = endOfPlainString(text, keyStart, end);
-    if (keyEnd < 0) return false;
+    let field = shape[member]!;
+    let keyEnd = keyStart + FIELD_CODES[field]!.length;
+    if (keyEnd >= end || text.charCodeAt(keyEnd) !== 34 || !isFieldAt(field, text, keyStart)) {
+      keyEnd = endOfPlainString(text, keyStart, end);
+      if (keyEnd < 0) return false;
+      field = fieldAt(text, keyStart, keyEnd);
+      // An unknown member may be there twice; only the plain scanner looks.
+      if (field === UNKNOWN) return false;
+      shape[member] = field;
+    }
+    if (kinds[field] !== ABSENT) return false;
+    member += 1;
     at = keyEnd + 1;
     while (at < end && isBlank(text.charCodeAt(at))) at += 1;
     if (at >= end || text.charCodeAt(at) !== 58 /* : */) return false;
     at += 1;
     while (at < end && isBlank(text.charCodeAt(at))) at += 1;
     if (at >= end) return false;
-    const field = fieldAt(text, keyStart, keyEnd);
-    // An unknown member may be there twice; only the plain scanner looks.
-    if (field === UNKNOWN || kinds[field] !== ABSENT) return false;
     const first = text.charCodeAt(at);
     if (first === 34 /* " */) {
       const valueEnd = endOfPlainString(text, at + 1, end);
@@ -245,13 +258,14 @@ function skipDigits(text: string, start: number, end: number): number {
 function fieldAt(text: string, start: number, end: number): number {
   const candidates = FIELDS_BY_LENGTH[end - start];
   if (candidates === undefined) return UNKNOWN;
-  for (const field of candidates) {
-    const codes = FIELD_CODES[field]!;
-    let at = 0;
-    while (at < codes.length && text.charCodeAt(start + at) === codes[at]) at += 1;
-    if (at === codes.length) return field;
-  }
+  for (const field of candidates) if (isFieldAt(field, text, start)) return field;
   return UNKNOWN;
+}
+
+function isFieldAt(field: number, text: string, start: number): boolean {
+  const codes = FIELD_CODES[field]!;
+  for (let at = 0; at < codes.length; at += 1) if (text.charCodeAt(start + at) !== codes[at]) return false;
+  return true;
 }
 
 /** Judges any text; null when its members were found, else why not. */

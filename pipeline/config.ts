@@ -46,6 +46,12 @@ export type LogLevel = (typeof LOG_LEVELS)[number];
  */
 export const DEFAULT_BUDGET: Budget = { ticksPerSecond: 1_000_000, burst: 2_000_000 };
 
+/**
+ * Room for the largest batch there can be, 8 MiB of characters at two bytes each and 10,000 rows or rejections: a
+ * smaller queue would refuse it for ever.
+ */
+const QUEUE_MIN_BYTES = 24 * 1024 * 1024;
+
 interface Setting {
   name: string;
   fallback: string;
@@ -104,7 +110,7 @@ export async function readConfig(env: Readonly<Record<string, string | undefined
     port: reader.integer('MDP_PORT', 0, 65_535),
     store: readStore(reader),
     queueCapacityTicks: reader.integer('MDP_QUEUE_CAPACITY_TICKS', 1, 10_000_000),
-    queueCapacityBytes: reader.integer('MDP_QUEUE_CAPACITY_BYTES', 1024 * 1024, 16 * 1024 ** 3),
+    queueCapacityBytes: reader.integer('MDP_QUEUE_CAPACITY_BYTES', QUEUE_MIN_BYTES, 16 * 1024 ** 3),
     ...readProviders(reader),
     edgeKeys: await readKeys(reader),
     dev: reader.oneOf('MDP_DEV', ['0', '1']) === '1',
@@ -131,7 +137,8 @@ function checkRelations(config: Config, problems: string[]): void {
   if (config.dev && !isLoopback(config.host)) {
     problems.push(`MDP_DEV=1 accepts unsigned requests and so needs a loopback MDP_HOST, not ${config.host}`);
   }
-  if (!config.dev && config.edgeKeys.length === 0) {
+  const secretsComplaint = problems.some((problem) => problem.startsWith('MDP_EDGE_SECRETS'));
+  if (!config.dev && config.edgeKeys.length === 0 && !secretsComplaint) {
     problems.push(
       'MDP_EDGE_SECRETS is missing: without one no tick request can be accepted (MDP_DEV=1 on loopback can)',
     );

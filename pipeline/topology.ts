@@ -68,7 +68,10 @@ export function createPod({ config, store, log, nowMs, sleep }: PodParts): Pod {
     negativePrices: (provider) => (config.providers.get(provider) ?? config.otherProviders).negativePrices,
     isDraining: () => phase === 'draining',
     isStoreOpen,
-    secondsToDrain: (ticks) => ticks / Math.max(1, written.perSecond(storedTicks(), nowMs())),
+    secondsToDrain: (ticks) => {
+      const perSecond = written.perSecond(storedTicks(), nowMs());
+      return perSecond > 0 ? ticks / perSecond : undefined;
+    },
     wake: () => writer.wake(),
     nowMs,
   });

@@ -56,6 +56,14 @@ export class Throttle {
     return { ...outcome, why: this.level === 'ok' ? 'over-budget' : 'backpressure' };
   }
 
+  /**
+   * Returns what {@link admit} took, when the ticks were refused after it. Without it our own lack of room would use
+   * up the provider's budget, and the next refusal would blame the provider.
+   */
+  giveBack(provider: string, ticks: number, nowMs: number): void {
+    this.#bucket(provider, nowMs).giveBack(ticks);
+  }
+
   /** The provider's admission for the headers of an answer. */
   admission(provider: string, nowMs: number): Admission {
     const bucket = this.#bucket(provider, nowMs);

@@ -37,6 +37,11 @@ export class TokenBucket {
     return { ok: true };
   }
 
+  /** Undoes a `take` whose ticks went nowhere. */
+  giveBack(ticks: number): void {
+    this.#balance = Math.min(this.#balance + ticks, this.budget.burst);
+  }
+
   /** Ticks that would pass this instant. */
   remaining(scale: number, nowMs: number): number {
     this.#refill(scale, nowMs);

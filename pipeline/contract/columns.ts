@@ -48,6 +48,17 @@ export interface BatchColumns {
   quotes: QuoteColumns | null;
 }
 
+/** Typed arrays of one trade and one quote. Source: the widths of {@link TradeColumns} and {@link QuoteColumns}. */
+const TRADE_BYTES = 2 + 8 + 2 + 2 + 2 + 8 + 8 + 1;
+const QUOTE_BYTES = 2 + 8 + 2 + 2 + 2 + 8 * 4;
+
+/** What the columns occupy, strings counted at two bytes a character. */
+export function columnsBytes({ dictionary, trades, quotes }: BatchColumns): number {
+  let chars = (trades?.ids.length ?? 0) + (quotes?.ids.length ?? 0);
+  for (const word of dictionary) chars += word.length;
+  return chars * 2 + (trades?.index.length ?? 0) * TRADE_BYTES + (quotes?.index.length ?? 0) * QUOTE_BYTES;
+}
+
 /** The identity of a tick that came without an id. Source: the contract, "The tick and the batch". */
 export function generatedId(batchId: string, index: number): string {
   return `~${batchId}/${index}`;

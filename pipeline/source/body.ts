@@ -69,7 +69,8 @@ export async function readBody(request: IncomingMessage, room: BodyRoom): Promis
     return outcome;
   };
   try {
-    for await (const chunk of request as AsyncIterable<Buffer>) {
+    // Not destroyed by a return: the answer still has to go over its connection, and the rest to be read off it.
+    for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
       if (bytes + chunk.length > BODY_MAX_BYTES) return fail(TOO_LARGE);
       if (!room.take(chunk.length)) return fail(NO_ROOM);
       bytes += chunk.length;

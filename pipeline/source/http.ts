@@ -12,6 +12,11 @@ export const HEADERS_TIMEOUT_MS = 10_000;
 export const HEADERS_MAX_BYTES = 16 * 1024;
 /** Longer than the edge keeps an idle connection, so that it is never we who close it under a request. */
 export const KEEP_ALIVE_TIMEOUT_MS = 75_000;
+/** How often the two request timeouts are looked at; Node's default of 30 s would more than double them. */
+const TIMEOUT_CHECK_INTERVAL_MS = 1_000;
+/** Of a body that was refused before its end, so much is read and thrown away, for so long. */
+export const LINGER_MAX_BYTES = 8 * 1024 * 1024;
+export const LINGER_MAX_MS = 2_000;
 
 export interface Answer {
   status: number;
@@ -49,6 +54,7 @@ export function createHttpServer(routes: readonly Route[], onError: (cause: unkn
       headersTimeout: HEADERS_TIMEOUT_MS,
       maxHeaderSize: HEADERS_MAX_BYTES,
       keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
+      connectionsCheckingInterval: TIMEOUT_CHECK_INTERVAL_MS,
     },
     (request, response) => void serve(request, response),
   );
@@ -98,8 +104,31 @@ function decodeParts(parts: readonly string[]): string[] | undefined {
 function send(request: IncomingMessage, response: ServerResponse, answer: Answer): void {
   const body = Buffer.from(answer.body);
   const headers: Record<string, string | number> = { ...answer.headers, 'content-length': body.length };
-  // What was not read of a body would be taken for the next request: such a connection ends here.
-  if (!request.complete) headers['connection'] = 'close';
-  response.writeHead(answer.status, headers);
-  response.end(request.method === 'HEAD' ? undefined : body);
+  const content = request.method === 'HEAD' ? '' : body;
+  if (request.complete) {
+    response.writeHead(answer.status, headers).end(content);
+    return;
+  }
+  // What was not read of a body would be taken for the next request: such a connection ends here. Not at once: a
+  // socket closed over unread bytes is reset, and a sender that is still writing never sees the answer.
+  response.writeHead(answer.status, { ...headers, connection: 'close' }).write(content);
+  void readOff(request).then(() => response.end());
+}
+
+/** Reads and forgets until the body ends, its sender goes, or {@link LINGER_MAX_BYTES} or {@link LINGER_MAX_MS} are over. */
+function readOff(request: IncomingMessage): Promise<void> {
+  return new Promise((resolve) => {
+    if (request.destroyed) return resolve();
+    let bytes = 0;
+    const timer = setTimeout(done, LINGER_MAX_MS);
+    function done(): void {
+      clearTimeout(timer);
+      resolve();
+    }
+    request.on('data', (chunk: Buffer) => {
+      bytes += chunk.length;
+      if (bytes > LINGER_MAX_BYTES) done();
+    });
+    request.once('close', done);
+  });
 }

@@ -16,6 +16,7 @@ import {
   type StoredAnswer,
 } from '../contract/answer.ts';
 import { BATCH_MAX_TICKS, type BodyFormat, bodyFormat, type DecodedBatch, decodeBatch } from '../contract/batch.ts';
+import { columnsBytes } from '../contract/columns.ts';
 import {
   BATCH_ID_RULE,
   isBatchId,
@@ -40,13 +41,13 @@ export const IDEMPOTENCY_KEY_HEADER = 'idempotency-key';
 /** Set by the edge when it made the batch id itself, so that the answer can warn about it. */
 export const BATCH_ID_MADE_HEADER = 'mdp-batch-id-made';
 
-/** `Retry-After` when there is nothing to compute it from: a drain, a store that is away. */
+/** `Retry-After` when there is nothing to compute it from: a drain, a store that is away, a pod that has just begun. */
 const RETRY_AFTER_AWAY_SECONDS = 2;
 const RETRY_AFTER_MAX_SECONDS = 60;
 /** What a decoded batch occupies beside its columns: objects, the id, the hash. */
 const DELIVERY_OVERHEAD_BYTES = 1_024;
-/** Columns and ids of one tick, measured on the futures capture: 45 to 75 bytes. */
-const TICK_BYTES = 80;
+/** One rejection with its detail. */
+const REJECTION_BYTES = 160;
 
 /** The books, as intake writes into them. */
 export interface IntakeBooks {
@@ -72,8 +73,8 @@ export interface TickIntakeParts {
   negativePrices: (provider: string) => boolean;
   isDraining: () => boolean;
   isStoreOpen: () => boolean;
-  /** Seconds until about `ticks` of what waits will have been written. */
-  secondsToDrain: (ticks: number) => number;
+  /** Seconds until about `ticks` of what waits will have been written; `undefined` while nobody knows. */
+  secondsToDrain: (ticks: number) => number | undefined;
   /** Called after each delivery that went into the queue. */
   wake: () => void;
   nowMs: () => number;
@@ -171,9 +172,10 @@ export class TickIntake {
       const detail = 'webhook-id must be PROVIDER/BATCH, which binds the signature to this path';
       return { ok: false, answer: this.#problem(provider, 'unauthenticated', detail) };
     }
-    const given = scoped.batchId || unquoted(header(headers, IDEMPOTENCY_KEY_HEADER) ?? '');
-    const made = given === '' || header(headers, BATCH_ID_MADE_HEADER) === '1';
-    const batchId = given === '' ? randomBatchId() : given;
+    const given = signedId === undefined ? unquoted(header(headers, IDEMPOTENCY_KEY_HEADER) ?? '') : scoped.batchId;
+    const isMissing = signedId === undefined && given === '';
+    const made = isMissing || header(headers, BATCH_ID_MADE_HEADER) === '1';
+    const batchId = isMissing ? randomBatchId() : given;
     if (!isBatchId(batchId)) {
       return { ok: false, answer: this.#problem(provider, 'bad-request', `a batch id is ${BATCH_ID_RULE}`) };
     }
@@ -210,11 +212,14 @@ export class TickIntake {
     }
     const settlement = new Promise<Settlement | { outcome: 'no_room' }>((settle) => {
       const batch = { provider, batchId, bodyHash, ticks, columns, rejected, ignoredFields };
-      const bytes = DELIVERY_OVERHEAD_BYTES + accepted * TICK_BYTES + rejected.length * TICK_BYTES * 2;
+      const bytes = DELIVERY_OVERHEAD_BYTES + columnsBytes(columns) + rejected.length * REJECTION_BYTES;
       if (queue.offer({ ticks, bytes, batch, settle })) wake();
       else settle({ outcome: 'no_room' });
     });
     const settled = await settlement;
+    if (settled.outcome === 'store_unavailable' || settled.outcome === 'no_room') {
+      throttle.giveBack(provider, ticks, nowMs());
+    }
     switch (settled.outcome) {
       case 'stored': {
         const { stored, duplicates } = settled.receipt;

@@ -15,12 +15,16 @@ export class RowsInsert {
   readonly #values: SQLInputValue[];
   #waiting = 0;
 
-  /** `head` is the statement up to and without VALUES. */
+  /**
+   * `head` is the statement up to and without VALUES. A row whose key is there is left out; anything else wrong with
+   * a row throws (INSERT OR IGNORE would leave out a row with a missing value too, and it would pass as a duplicate).
+   */
   constructor(db: DatabaseSync, head: string, columns: number) {
     const row = `(${Array.from({ length: columns }, () => '?').join(',')})`;
     this.#columns = columns;
-    this.#many = db.prepare(`${head} VALUES ${Array.from({ length: ROWS_PER_STATEMENT }, () => row).join(',')}`);
-    this.#one = db.prepare(`${head} VALUES ${row}`);
+    const rows = Array.from({ length: ROWS_PER_STATEMENT }, () => row).join(',');
+    this.#many = db.prepare(`${head} VALUES ${rows} ON CONFLICT DO NOTHING`);
+    this.#one = db.prepare(`${head} VALUES ${row} ON CONFLICT DO NOTHING`);
     this.#values = Array.from({ length: columns * ROWS_PER_STATEMENT }, () => null);
   }
 

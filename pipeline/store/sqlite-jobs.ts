@@ -5,14 +5,16 @@
 import type { BatchResult, StoreBatch } from '../queue/delivery.ts';
 import type { QuoteRecord, TickQuery, TradeRecord } from '../sink/store.ts';
 
+/** A thread has no clock of its own: `nowMs` is the pod's at the moment of the start, and comes with each write. */
 export interface SqliteThreadData {
   role: 'writer' | 'reader';
   path: string;
   pod: string;
+  nowMs: number;
 }
 
 export type SqliteRequest =
-  | { job: number; kind: 'write'; batches: readonly StoreBatch[] }
+  | { job: number; kind: 'write'; batches: readonly StoreBatch[]; nowMs: number }
   | { job: number; kind: 'forget'; beforeMs: number }
   | { job: number; kind: 'trades' | 'quotes'; query: TickQuery }
   | { job: number; kind: 'close' };

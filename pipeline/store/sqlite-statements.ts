@@ -42,8 +42,8 @@ export class SqliteWriterStatements {
       'SELECT body_hash, stored, duplicates, rejected, ignored_fields FROM batches WHERE provider = ? AND batch = ?',
     );
     this.#ledger = db.prepare('INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)');
-    this.#trades = new RowsInsert(db, 'INSERT OR IGNORE INTO trades', 11);
-    this.#quotes = new RowsInsert(db, 'INSERT OR IGNORE INTO quotes', 12);
+    this.#trades = new RowsInsert(db, 'INSERT INTO trades', 11);
+    this.#quotes = new RowsInsert(db, 'INSERT INTO quotes', 12);
     this.#changes = db.prepare('SELECT total_changes() AS changes');
     this.#forget = db.prepare(
       `DELETE FROM batches WHERE (provider, batch) IN

@@ -10,7 +10,7 @@ import { migrate, PRAGMAS } from './sqlite-schema.ts';
 import { SqliteReaderStatements, SqliteWriterStatements } from './sqlite-statements.ts';
 
 const port = parentPort!;
-const { role, path, pod } = workerData as SqliteThreadData;
+const { role, path, pod, nowMs } = workerData as SqliteThreadData;
 
 type Job = (request: SqliteRequest) => Extract<SqliteReply, { ok: true }>['value'];
 
@@ -29,12 +29,12 @@ function open(): { db: DatabaseSync; run: Job } {
     };
   }
   db.exec(PRAGMAS);
-  migrate(db, Date.now());
+  migrate(db, nowMs);
   const statements = new SqliteWriterStatements(db, pod);
   return {
     db,
     run: (request) => {
-      if (request.kind === 'write') return statements.write(request.batches, Date.now());
+      if (request.kind === 'write') return statements.write(request.batches, request.nowMs);
       if (request.kind === 'forget') return statements.forget(request.beforeMs);
       throw new Error(`the writer has no job ${request.kind}`);
     },

@@ -35,24 +35,25 @@ interface PendingJob {
 
 /** One thread and the jobs it owes us. Invariant: every job ends, by its reply or by the thread's death. */
 class SqliteThread {
-  readonly #data: SqliteThreadData;
+  readonly #data: Omit<SqliteThreadData, 'nowMs'>;
   readonly #onDeath: (detail: string) => void;
   #worker: Worker | undefined;
   #jobs = new Map<number, PendingJob>();
   #lastJob = OPENING_JOB;
 
-  constructor(data: SqliteThreadData, onDeath: (detail: string) => void) {
+  constructor(data: Omit<SqliteThreadData, 'nowMs'>, onDeath: (detail: string) => void) {
     this.#data = data;
     this.#onDeath = onDeath;
   }
 
   /** Resolves when the file is open; rejects with the reason when it cannot be. */
-  async start(): Promise<void> {
+  async start(nowMs: number): Promise<void> {
     const worker = new Worker(new URL('./sqlite-thread.ts', import.meta.url), {
-      workerData: this.#data,
+      workerData: { ...this.#data, nowMs } satisfies SqliteThreadData,
       name: `sqlite-${this.#data.role}`,
     });
     const opened = this.#expect(OPENING_JOB);
+    let isOpen = false;
     let lastError = '';
     worker.on('message', (reply: SqliteReply) => this.#settle(reply));
     worker.on('error', (cause) => (lastError = cause instanceof Error ? cause.message : String(cause)));
@@ -62,11 +63,13 @@ class SqliteThread {
       const detail = `the ${this.#data.role} thread ended (${lastError || `code ${code}`})`;
       for (const job of this.#jobs.values()) job.reject(new Error(detail));
       this.#jobs.clear();
-      this.#onDeath(detail);
+      // A death while opening is the caller's to hear of, from the rejection; told twice, it would start two threads.
+      if (isOpen) this.#onDeath(detail);
     });
     this.#worker = worker;
     try {
       await opened;
+      isOpen = true;
     } catch (cause) {
       this.#worker = undefined;
       await worker.terminate();
@@ -150,8 +153,9 @@ export class SqliteStore implements Store {
   }
 
   async write(batches: readonly StoreBatch[]): Promise<WriteOutcome> {
+    const nowMs = this.#options.nowMs();
     try {
-      return { ok: true, results: (await this.#writer.run({ kind: 'write', batches })) as BatchResult[] };
+      return { ok: true, results: (await this.#writer.run({ kind: 'write', batches, nowMs })) as BatchResult[] };
     } catch (cause) {
       return { ok: false, detail: messageOf(cause) };
     }
@@ -174,7 +178,7 @@ export class SqliteStore implements Store {
   }
 
   async #start(thread: SqliteThread): Promise<void> {
-    await thread.start();
+    await thread.start(this.#options.nowMs());
     this.#running.add(thread);
   }
 

@@ -38,11 +38,11 @@ export function providerCredentials({ providers }: DevCredentials): string {
 }
 
 function fresh(edgeUrl: string): DevCredentials {
-  const one = (): { secret: string; token: string } => ({
-    secret: generateSecret(),
-    token: randomBytes(24).toString('base64url'),
-  });
-  return { edgeUrl, edgeSecret: generateSecret(), providers: { ibkr: one(), demo: one() } };
+  return { edgeUrl, edgeSecret: generateSecret(), providers: { ibkr: freshProvider(), demo: freshProvider() } };
+}
+
+function freshProvider(): { secret: string; token: string } {
+  return { secret: generateSecret(), token: randomBytes(24).toString('base64url') };
 }
 
 /** `undefined` when there is no file, or one that is not ours: then new credentials take its place. */

@@ -38,6 +38,10 @@ export async function startPod({ settings, onLog = () => {} }: PodOptions): Prom
     detached: true,
   });
   const exited = new Promise<number | null>((resolve) => child.once('exit', (code) => resolve(code)));
+  // However we end, it drains and ends as well.
+  const drain = (): void => void child.kill('SIGTERM');
+  process.once('exit', drain);
+  void exited.then(() => process.removeListener('exit', drain));
   const port = await readPort(child, exited, onLog);
   const signal = (name: NodeJS.Signals) => (): Promise<number | null> => {
     child.kill(name);

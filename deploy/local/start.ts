@@ -24,24 +24,29 @@ const edgePort = portSetting('EDGE_PORT', 8787);
 const podPort = portSetting('MDP_PORT', 8000);
 await Promise.all([checkFree('EDGE_PORT', edgePort), checkFree('MDP_PORT', podPort)]);
 const credentials = await devCredentials(CREDENTIALS_PATH, `http://127.0.0.1:${edgePort}`);
-const system = await start(credentials);
 const stopping = new AbortController();
-const demo = flags.demo
-  ? runDemo({
-      edgeUrl: system.edge.url,
-      credential: { secret: credentials.providers.demo.secret },
-      seed: Number(flags.seed),
-      stop: stopping.signal,
-    })
-  : undefined;
+let demo: Promise<void> | undefined;
+let progress: NodeJS.Timeout | undefined;
+const starting = start(credentials);
+// From the first process on: pod and edge are in groups of their own, and a Ctrl-C alone would leave them behind.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => void stop());
+const system = await starting;
+if (!stopping.signal.aborted) run(system);
 
-print(welcome(system, credentials));
-const progress = showProgress(system);
-process.on('SIGINT', () => void stop());
-process.on('SIGTERM', () => void stop());
-void system.pod.exited.then((code) => {
-  if (!stopping.signal.aborted) fail(`the pod ended by itself (exit ${code})`);
-});
+function run({ edge, pod }: RunningSystem): void {
+  if (flags.demo) {
+    const credential = { secret: credentials.providers.demo.secret };
+    demo = runDemo({ edgeUrl: edge.url, credential, seed: Number(flags.seed), stop: stopping.signal });
+  }
+  print(welcome(system, credentials));
+  progress = showProgress(system);
+  void pod.exited.then((code) => {
+    if (!stopping.signal.aborted) fail(`the pod ended by itself (exit ${code})`);
+  });
+  void edge.exited.then(() => {
+    if (!stopping.signal.aborted) fail('the edge ended by itself');
+  });
+}
 
 async function start({ edgeSecret, ...rest }: DevCredentials): Promise<RunningSystem> {
   const settings = Object.entries(process.env).filter(([name]) => name.startsWith('MDP_'));
@@ -56,6 +61,8 @@ async function start({ edgeSecret, ...rest }: DevCredentials): Promise<RunningSy
       },
     });
   } catch (cause) {
+    // A Ctrl-C in a terminal also reaches wrangler, which then bundles nothing: that is no failure.
+    if (stopping.signal.aborted) process.exit(0);
     return fail(cause instanceof Error ? cause.message : String(cause));
   }
 }
@@ -65,8 +72,9 @@ async function stop(): Promise<void> {
   stopping.abort();
   clearInterval(progress);
   print('\nstopping: the pod finishes what it holds …');
+  const running = await starting;
   await demo;
-  const code = await system.stop();
+  const code = await running.stop();
   print(code === 0 ? 'stopped; everything that was acknowledged is in the store' : `the pod ended with exit ${code}`);
   process.exit(code === 0 ? 0 : 1);
 }

@@ -50,6 +50,8 @@ export interface RunningWorkerd {
   url: string;
   port: number;
   pid: number;
+  /** Resolves when it has ended, by itself or not. */
+  exited: Promise<void>;
   /** SIGTERM, and SIGKILL to what has not ended in {@link WORKERD_STOP_TIMEOUT_MS}. Resolves when it has ended. */
   stop(): Promise<void>;
   /** SIGKILL at once, as a power cut would. */
@@ -121,6 +123,7 @@ export async function startWorkerd(options: WorkerdOptions): Promise<RunningWork
     url: `http://${host.includes(':') ? `[${host}]` : host}:${listening}`,
     port: listening,
     pid: child.pid!,
+    exited: ended,
     stdout,
     stderr,
     kill,

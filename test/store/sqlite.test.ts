@@ -40,7 +40,7 @@ function randomDecimal(
 
 describe('ticks', () => {
   it('are stored once by provider, symbol, time and id, whatever batch brings them', async () => {
-    // Seen failing: without ON CONFLICT DO NOTHING the second batch was an error, "UNIQUE constraint failed".
+    // Seen failing: without ON CONFLICT IGNORE on the key the second batch was an error, "UNIQUE constraint failed".
     expect(await write(storeBatch('b1', trades(10)))).toEqual([stored(10)]);
     expect(await write(storeBatch('b2', trades(10, 5)))).toEqual([stored(5, 5)]);
     expect(await write(storeBatch('b3', trades(10), 'acme'))).toEqual([stored(10)]);

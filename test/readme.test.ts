@@ -48,7 +48,7 @@ describe('the README', () => {
   });
 });
 
-const missing = ['curl', 'python3'].filter((program) => spawnSync(program, ['--version']).error !== undefined);
+const lacks = (program: string): boolean => spawnSync(program, ['--version']).error !== undefined;
 
 describe('the examples of the README', () => {
   let dir: string;
@@ -78,7 +78,7 @@ describe('the examples of the README', () => {
       .replaceAll('http://127.0.0.1:8000', system.pod.url);
   }
 
-  it.skipIf(missing.includes('curl'))('push with curl, and read back with curl', async () => {
+  it.skipIf(lacks('curl'))('push with curl, and read back with curl', async () => {
     const pushed = await run('sh', ['-c', ported(block('sh', 'idempotency-key'))], { cwd: dir });
     expect(pushed.stdout).toContain('HTTP/1.1 200 OK');
     expect(pushed.stdout).toContain('"stored":1');
@@ -99,7 +99,7 @@ describe('the examples of the README', () => {
     expect(stdout).toContain('stored: 1');
   });
 
-  it.skipIf(missing.includes('python3'))('push from Python, signed as the standardwebhooks library signs', async () => {
+  it.skipIf(lacks('python3'))('push from Python, signed as the standardwebhooks library signs', async () => {
     const { stdout } = await run('python3', ['-c', ported(block('python', 'standardwebhooks'))], {
       cwd: dir,
       env: {

@@ -16,6 +16,10 @@ import { benchBodies, benchTrades } from './ticks.ts';
 
 const IN_FLIGHT = 16;
 
+function rate(one: PushFigures): number {
+  return one.stored / one.seconds;
+}
+
 /** `rounds` turns of direct and through the edge, each with `ticks` new rows. */
 export async function benchEdgeRelay(
   batchTicks: number,
@@ -57,7 +61,6 @@ export async function benchEdgeRelay(
         direct.push(directFigures);
         relayed.push(relayedFigures);
       }
-      const rate = (one: PushFigures): number => one.stored / one.seconds;
       return {
         'ticks a batch': String(batchTicks),
         'direct ticks/s': median(direct.map(rate)).toFixed(0),

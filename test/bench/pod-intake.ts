@@ -7,6 +7,7 @@ import { execFile } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { type RunningPod, startPod } from '../../deploy/local/pod.ts';
@@ -107,18 +108,18 @@ async function pushRound(
 
 function scrapeMeanwhile(podUrl: string): { end(): Promise<number[]> } {
   const took: number[] = [];
-  let over = false;
+  const over = new AbortController();
   const loop = (async () => {
-    while (!over) {
+    while (!over.signal.aborted) {
       const startMs = performance.now();
       await (await fetch(`${podUrl}/metrics`)).text();
       took.push(performance.now() - startMs);
-      await new Promise((resolve) => setTimeout(resolve, SCRAPE_INTERVAL_MS));
+      await sleep(SCRAPE_INTERVAL_MS);
     }
   })();
   return {
     async end() {
-      over = true;
+      over.abort();
       await loop;
       return took;
     },

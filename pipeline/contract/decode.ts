@@ -360,9 +360,8 @@ function readMembers(rules: TickRules, row: TickRow): DecodeOutcome {
     row.isQuote = false;
   } else {
     if (kinds[TYPE] !== STRING) return wrongType(TYPE, 'a string');
-    const length = ends[TYPE]! - starts[TYPE]!;
-    if (length === 5 && texts[TYPE]!.startsWith('trade', starts[TYPE])) row.isQuote = false;
-    else if (length === 5 && texts[TYPE]!.startsWith('quote', starts[TYPE])) row.isQuote = true;
+    if (isWord(TYPE, 'trade')) row.isQuote = false;
+    else if (isWord(TYPE, 'quote')) row.isQuote = true;
     else return reject('unknown_type', `type must be "trade" or "quote", not ${show(stringOf(TYPE))}`);
   }
   return readCommon(rules, row) ?? (row.isQuote ? readQuote(rules, row) : readTrade(rules, row));
@@ -370,8 +369,8 @@ function readMembers(rules: TickRules, row: TickRow): DecodeOutcome {
 
 function readCommon(rules: TickRules, row: TickRow): DecodeOutcome {
   if (kinds[SYMBOL] !== STRING) return missingOr(SYMBOL, 'a string');
-  const symbol = stringOf(SYMBOL);
-  if (!isPrintable(symbol, SYMBOL_MAX_CHARS)) {
+  const symbol = printableOf(SYMBOL, SYMBOL_MAX_CHARS);
+  if (symbol === null) {
     return reject('bad_symbol', `symbol must be 1 to ${SYMBOL_MAX_CHARS} printable characters without blanks`);
   }
   row.symbol = symbol;
@@ -448,8 +447,8 @@ function readVenue(row: TickRow): DecodeOutcome {
   row.venue = null;
   if (kind === ABSENT || kind === NULL) return null;
   if (kind !== STRING) return wrongType(VENUE, 'a string');
-  const venue = stringOf(VENUE);
-  if (!isPrintable(venue, VENUE_MAX_CHARS)) {
+  const venue = printableOf(VENUE, VENUE_MAX_CHARS);
+  if (venue === null) {
     return reject('bad_venue', `venue must be 1 to ${VENUE_MAX_CHARS} printable characters without blanks`);
   }
   row.venue = venue;
@@ -487,10 +486,9 @@ function readTrade(rules: TickRules, row: TickRow): DecodeOutcome {
   row.side = SIDE_NONE;
   if (kind === ABSENT || kind === NULL) return null;
   if (kind !== STRING) return wrongType(SIDE, 'a string');
-  const side = stringOf(SIDE);
-  if (side === 'buy') row.side = SIDE_BUY;
-  else if (side === 'sell') row.side = SIDE_SELL;
-  else return reject('bad_side', `side must be "buy" or "sell", not ${show(side)}`);
+  if (isWord(SIDE, 'buy')) row.side = SIDE_BUY;
+  else if (isWord(SIDE, 'sell')) row.side = SIDE_SELL;
+  else return reject('bad_side', `side must be "buy" or "sell", not ${show(stringOf(SIDE))}`);
   return null;
 }
 
@@ -553,6 +551,37 @@ function readDecimalField(field: number): DecodeOutcome {
   if (kind !== STRING && kind !== NUMBER) return missingOr(field, 'a decimal string or a number');
   decimal = readDecimal(texts[field]!, starts[field]!, ends[field]!, kind === NUMBER);
   return Number.isNaN(decimal) ? faultOf(field) : null;
+}
+
+/**
+ * Short strings that were found printable, by a few of their characters: feeds repeat symbols and venues without
+ * end, and the same string object again costs neither a copy, nor a check, nor a new hash in the dictionary. Short
+ * only, for a longer slice would keep its whole body in memory.
+ */
+const RECURRING_MAX_CHARS = 12;
+const recurring: string[] = Array.from({ length: 64 }, () => '');
+
+/** The field's string when it is 1 to `maxChars` printable characters, else null. */
+function printableOf(field: number, maxChars: number): string | null {
+  const text = texts[field]!;
+  const start = starts[field]!;
+  const end = ends[field]!;
+  const length = end - start;
+  if (length === 0 || length > RECURRING_MAX_CHARS) {
+    const long = text.slice(start, end);
+    return isPrintable(long, maxChars) ? long : null;
+  }
+  const slot = (text.charCodeAt(start) * 31 + text.charCodeAt(end - 1) * 7 + length) & 63;
+  const known = recurring[slot]!;
+  if (known.length === length && text.startsWith(known, start)) return known;
+  const found = text.slice(start, end);
+  if (!isPrintable(found, maxChars)) return null;
+  recurring[slot] = found;
+  return found;
+}
+
+function isWord(field: number, word: string): boolean {
+  return ends[field]! - starts[field]! === word.length && texts[field]!.startsWith(word, starts[field]);
 }
 
 function stringOf(field: number): string {

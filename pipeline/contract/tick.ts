@@ -191,7 +191,9 @@ export function readTs(text: string, start: number, end: number, into: Instant):
   const hour = twoDigits(text, start + 11);
   const minute = twoDigits(text, start + 14);
   const second = twoDigits(text, start + 17);
-  if (Number.isNaN(daySeconds) || !(hour <= 23) || !(minute <= 59) || !(second <= 59)) return noTime(BAD_TS);
+  if (Number.isNaN(daySeconds) || hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 59) {
+    return noTime(BAD_TS);
+  }
   let at = start + 19;
   let nanos = 0;
   if (text.charCodeAt(at) === DOT) {
@@ -214,7 +216,7 @@ export function readTs(text: string, start: number, end: number, into: Instant):
     const zoneMinute = twoDigits(text, at + 4);
     const signed = zone === MINUS || zone === 43; /* + */
     if (!signed || at + 6 !== end || text.charCodeAt(at + 3) !== 58) return noTime(BAD_TS);
-    if (!(zoneHour <= 23) || !(zoneMinute <= 59)) return noTime(BAD_TS);
+    if (zoneHour < 0 || zoneHour > 23 || zoneMinute < 0 || zoneMinute > 59) return noTime(BAD_TS);
     offsetSeconds = (zone === MINUS ? -1 : 1) * (zoneHour * 3600 + zoneMinute * 60);
   }
   return setInstant(into, daySeconds + hour * 3600 + minute * 60 + second - offsetSeconds, nanos);
@@ -226,7 +228,7 @@ function readDate(text: string, start: number): number {
   const year = twoDigits(text, start) * 100 + twoDigits(text, start + 2);
   const month = twoDigits(text, start + 5);
   const day = twoDigits(text, start + 8);
-  if (Number.isNaN(year) || !(month >= 1 && month <= 12) || !(day >= 1)) return Number.NaN;
+  if (year < 0 || month < 1 || month > 12 || day < 1) return Number.NaN;
   if (text.charCodeAt(start + 4) !== MINUS || text.charCodeAt(start + 7) !== MINUS) return Number.NaN;
   const leap = (year % 4 === 0 && year % 100 !== 0) || year % 400 === 0;
   const nextMonth = month === 12 ? 365 : DAYS_BEFORE_MONTH[month]!;
@@ -243,11 +245,14 @@ function readDate(text: string, start: number): number {
 /** The same count for 1970-01-01: 1970 years and the leap days of 1 to 1969. */
 const DAYS_TO_EPOCH = 1970 * 365 + 492 - 19 + 4;
 
+/** The two digits at `at` as a number; far below 0 when they are none, so that sums of it stay below 0. */
 function twoDigits(text: string, at: number): number {
   const tens = text.charCodeAt(at) - DIGIT_0;
   const ones = text.charCodeAt(at + 1) - DIGIT_0;
-  return tens >= 0 && tens <= 9 && ones >= 0 && ones <= 9 ? tens * 10 + ones : Number.NaN;
+  return tens >= 0 && tens <= 9 && ones >= 0 && ones <= 9 ? tens * 10 + ones : NO_DIGITS;
 }
+
+const NO_DIGITS = -1_000_000;
 
 /** Reads `tsMs`, the source text of a JSON number. False: `bad_time`, `unsafe_integer`, `time_range`. */
 export function readTsMs(text: string, start: number, end: number, into: Instant): boolean {

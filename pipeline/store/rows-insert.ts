@@ -28,9 +28,16 @@ export class RowsInsert {
     this.#values = Array.from({ length: columns * ROWS_PER_STATEMENT }, () => null);
   }
 
-  /** Adds one row, written by `fill` into `values` from place `from` on. */
-  add(fill: (values: SQLInputValue[], from: number) => void): void {
-    fill(this.#values, this.#waiting * this.#columns);
+  /** A row is written into `values` from `place` on, and then is `added`. */
+  get values(): SQLInputValue[] {
+    return this.#values;
+  }
+
+  get place(): number {
+    return this.#waiting * this.#columns;
+  }
+
+  added(): void {
     this.#waiting += 1;
     if (this.#waiting === ROWS_PER_STATEMENT) {
       // Forgotten first: after a failure the rows are rolled back, and must not join the next batch.

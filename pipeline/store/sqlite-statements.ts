@@ -115,49 +115,53 @@ export class SqliteWriterStatements {
   }
 
   #insertTrades(batch: StoreBatch, columns: BatchColumns, trades: TradeColumns, nowMs: number): void {
+    const rows = this.#trades;
+    const { values } = rows;
     const words = dictionaryWithNull(columns);
     const ids = trades.ids.split('\n');
     const { index, symbol, tsNs, price, size, side, venue, conditions } = trades;
     for (let at = 0; at < index.length; at += 1) {
-      this.#trades.add((values, from) => {
-        values[from] = batch.provider;
-        values[from + 1] = words[symbol[at]! + 1]!;
-        values[from + 2] = tsNs[at]!;
-        values[from + 3] = ids[at]! || generatedId(batch.batchId, index[at]!);
-        values[from + 4] = price[at]!;
-        values[from + 5] = size[at]!;
-        values[from + 6] = SIDE_NAMES[side[at]!]!;
-        values[from + 7] = words[venue[at]!]!;
-        values[from + 8] = words[conditions[at]!]!;
-        values[from + 9] = nowMs;
-        values[from + 10] = this.#pod;
-      });
+      const from = rows.place;
+      values[from] = batch.provider;
+      values[from + 1] = words[symbol[at]! + 1]!;
+      values[from + 2] = tsNs[at]!;
+      values[from + 3] = ids[at]! || generatedId(batch.batchId, index[at]!);
+      values[from + 4] = price[at]!;
+      values[from + 5] = size[at]!;
+      values[from + 6] = SIDE_NAMES[side[at]!]!;
+      values[from + 7] = words[venue[at]!]!;
+      values[from + 8] = words[conditions[at]!]!;
+      values[from + 9] = nowMs;
+      values[from + 10] = this.#pod;
+      rows.added();
     }
-    this.#trades.flush();
+    rows.flush();
   }
 
   #insertQuotes(batch: StoreBatch, columns: BatchColumns, quotes: QuoteColumns, nowMs: number): void {
+    const rows = this.#quotes;
+    const { values } = rows;
     const words = dictionaryWithNull(columns);
     const ids = quotes.ids.split('\n');
     const { index, symbol, tsNs, bidPrice, bidSize, askPrice, askSize, venue, conditions } = quotes;
     for (let at = 0; at < index.length; at += 1) {
-      this.#quotes.add((values, from) => {
-        values[from] = batch.provider;
-        values[from + 1] = words[symbol[at]! + 1]!;
-        values[from + 2] = tsNs[at]!;
-        values[from + 3] = ids[at]! || generatedId(batch.batchId, index[at]!);
-        // SQLite stores NaN, an absent side, as NULL.
-        values[from + 4] = bidPrice[at]!;
-        values[from + 5] = bidSize[at]!;
-        values[from + 6] = askPrice[at]!;
-        values[from + 7] = askSize[at]!;
-        values[from + 8] = words[venue[at]!]!;
-        values[from + 9] = words[conditions[at]!]!;
-        values[from + 10] = nowMs;
-        values[from + 11] = this.#pod;
-      });
+      const from = rows.place;
+      values[from] = batch.provider;
+      values[from + 1] = words[symbol[at]! + 1]!;
+      values[from + 2] = tsNs[at]!;
+      values[from + 3] = ids[at]! || generatedId(batch.batchId, index[at]!);
+      // SQLite stores NaN, an absent side, as NULL.
+      values[from + 4] = bidPrice[at]!;
+      values[from + 5] = bidSize[at]!;
+      values[from + 6] = askPrice[at]!;
+      values[from + 7] = askSize[at]!;
+      values[from + 8] = words[venue[at]!]!;
+      values[from + 9] = words[conditions[at]!]!;
+      values[from + 10] = nowMs;
+      values[from + 11] = this.#pod;
+      rows.added();
     }
-    this.#quotes.flush();
+    rows.flush();
   }
 }
 

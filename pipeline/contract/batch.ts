@@ -5,7 +5,8 @@
 
 import type { Rejection } from './answer.ts';
 import { type BatchColumns, ColumnsBuilder, emptyRow } from './columns.ts';
-import { decodeTick, endOfQuoted, type TickRules } from './decode.ts';
+import { decodeTick, type TickRules } from './decode.ts';
+import { codesOf, endOfQuoted } from './scan.ts';
 
 /** Bytes of a body as sent. */
 export const BODY_MAX_BYTES = 1024 * 1024;
@@ -80,11 +81,11 @@ interface Found {
 type Wrong = Extract<BatchOutcome, { ok: false }>;
 
 /** Takes the tick in `text[start, end)`; false when it is one too many. */
-function takeTick(text: string, start: number, end: number, found: Found): boolean {
+function takeTick(text: string, codes: Uint8Array, start: number, end: number, found: Found): boolean {
   const index = found.ticks;
   if (index === found.maxTicks) return false;
   found.ticks = index + 1;
-  const wrong = decodeTick(text, start, end, found.rules, row, found.ignored);
+  const wrong = decodeTick(text, start, end, found.rules, row, found.ignored, codes);
   if (wrong === null) builder.add(row, index);
   else found.rejected.push({ index, reason: wrong.reason, detail: wrong.detail });
   return true;
@@ -97,12 +98,13 @@ function tooMany(maxTicks: number): Wrong {
 function decodeLines(body: Uint8Array, found: Found): Wrong | null {
   const text = utf8(body);
   if (text === undefined) return decodeLinesOfBadUtf8(body, found);
+  const codes = codesIn(body, text);
   const { length } = text;
   // Blank lines go by character, not by line: eight million of them fit in 8 KB of gzip.
   for (let start = skipBlanks(text, 0); start < length;) {
     const newline = text.indexOf('\n', start);
     const end = newline < 0 ? length : newline;
-    if (!takeTick(text, start, end, found)) return tooMany(found.maxTicks);
+    if (!takeTick(text, codes, start, end, found)) return tooMany(found.maxTicks);
     start = skipBlanks(text, end);
   }
   return null;
@@ -120,7 +122,7 @@ function decodeLinesOfBadUtf8(body: Uint8Array, found: Found): Wrong | null {
       if (found.ticks === found.maxTicks) return tooMany(found.maxTicks);
       found.rejected.push({ index: found.ticks, reason: 'not_utf8', detail: 'the line is not valid UTF-8' });
       found.ticks += 1;
-    } else if (!takeTick(line, 0, line.length, found)) {
+    } else if (!takeTick(line, codesOf(line), 0, line.length, found)) {
       return tooMany(found.maxTicks);
     }
     start = skipBlankBytes(body, end);
@@ -136,6 +138,11 @@ function utf8(bytes: Uint8Array, keepMark = false): string | undefined {
   }
 }
 
+/** UTF-8 has one byte a character where all are ASCII, and only there: then the body itself are the codes. */
+function codesIn(body: Uint8Array, text: string): Uint8Array {
+  return text.length === body.length ? body : codesOf(text);
+}
+
 function isBlank(code: number): boolean {
   return code === 32 || code === 13 || code === 9 || code === 10;
 }
@@ -143,6 +150,7 @@ function isBlank(code: number): boolean {
 function decodeArray(body: Uint8Array, found: Found): Wrong | null {
   const text = utf8(body);
   if (text === undefined) return notArray('the body is not valid UTF-8');
+  const codes = codesIn(body, text);
   let at = skipBlanks(text, 0);
   if (at === text.length) return null; // empty
   if (text[at] !== '[') return notArray('the body must be a JSON array of ticks (or NDJSON, as application/x-ndjson)');
@@ -153,7 +161,7 @@ function decodeArray(body: Uint8Array, found: Found): Wrong | null {
   for (;;) {
     const end = endOfElement(text, at);
     if (end === text.length) return notArray('the array does not end: the body is cut off');
-    if (!takeTick(text, at, end, found)) return tooMany(found.maxTicks);
+    if (!takeTick(text, codes, at, end, found)) return tooMany(found.maxTicks);
     if (text[end] === ']') {
       return skipBlanks(text, end + 1) === text.length ? null : notArray('something follows the array');
     }

@@ -3,6 +3,7 @@
  * together, and a setting that does not exist is one of them. Never quotes a secret.
  */
 
+import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type { Budget } from './backpressure/token-bucket.ts';
 import { BATCH_MAX_TICKS } from './contract/batch.ts';
@@ -36,6 +37,9 @@ export interface Config {
   logLevel: LogLevel;
   podName: string;
   rateScale: Readonly<Record<Level, number>>;
+  /** `POST /feedback` accepts nothing without it. */
+  feedbackTokenHash: Uint8Array | undefined;
+  feedbackExpiryMs: number;
 }
 
 export const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const;
@@ -51,6 +55,9 @@ export const DEFAULT_BUDGET: Budget = { ticksPerSecond: 1_000_000, burst: 2_000_
  * smaller queue would refuse it for ever.
  */
 const QUEUE_MIN_BYTES = 24 * 1024 * 1024;
+
+/** Guessing one of these over HTTP takes longer than the universe has. */
+const FEEDBACK_TOKEN_MIN_CHARS = 16;
 
 interface Setting {
   name: string;
@@ -89,6 +96,18 @@ export const SETTINGS = [
   { name: 'MDP_LEDGER_RETENTION_HOURS', fallback: '168', meaning: 'how long a batch id is recognised' },
   { name: 'MDP_LOG_LEVEL', fallback: 'info', meaning: '`debug`, `info`, `warn` or `error`' },
   { name: 'MDP_POD_NAME', fallback: 'pod', meaning: 'written beside every tick it stores; the host name when not set' },
+  {
+    name: 'MDP_FEEDBACK_TOKEN',
+    fallback: '',
+    meaning: 'accepted on `POST /feedback`, as the password in its URL or as `?token=`; none, no feedback',
+    secret: true,
+  },
+  { name: 'MDP_FB_ENABLE_FEEDBACK', fallback: '1', meaning: '`0` or `false`: `POST /feedback` accepts nothing' },
+  {
+    name: 'MDP_FEEDBACK_EXPIRY_MS',
+    fallback: '60000',
+    meaning: 'how long a word of a foreign store counts when no other follows',
+  },
   { name: 'MDP_FB_SCALE_OK', fallback: String(RATE_SCALE.ok), meaning: 'rate scale at level ok, 0 to 1' },
   { name: 'MDP_FB_SCALE_SOFT', fallback: String(RATE_SCALE.soft), meaning: 'rate scale at level soft, 0 to 1' },
   { name: 'MDP_FB_SCALE_HARD', fallback: String(RATE_SCALE.hard), meaning: 'rate scale at level hard, 0 to 1' },
@@ -124,6 +143,8 @@ export async function readConfig(env: Readonly<Record<string, string | undefined
       soft: reader.share('MDP_FB_SCALE_SOFT'),
       hard: reader.share('MDP_FB_SCALE_HARD'),
     },
+    feedbackTokenHash: readFeedbackToken(reader),
+    feedbackExpiryMs: reader.integer('MDP_FEEDBACK_EXPIRY_MS', 1_000, 86_400_000),
   };
   checkRelations(config, problems);
   return problems.length === 0 ? { ok: true, config } : { ok: false, problems };
@@ -237,6 +258,17 @@ async function readKeys(reader: SettingReader): Promise<SigningKey[]> {
     else keys.push(key);
   }
   return keys;
+}
+
+/** Only its hash is kept: what is compared later has one length and is no secret. */
+function readFeedbackToken(reader: SettingReader): Uint8Array | undefined {
+  const enabled = ['1', 'true'].includes(reader.oneOf('MDP_FB_ENABLE_FEEDBACK', ['1', '0', 'true', 'false']));
+  const token = reader.secret('MDP_FEEDBACK_TOKEN');
+  if (token === '') return undefined;
+  if (token.length < FEEDBACK_TOKEN_MIN_CHARS) {
+    reader.problems.push(`MDP_FEEDBACK_TOKEN must be at least ${FEEDBACK_TOKEN_MIN_CHARS} characters long`);
+  }
+  return enabled ? new Uint8Array(createHash('sha256').update(token).digest()) : undefined;
 }
 
 function readProviders(reader: SettingReader): Pick<Config, 'providers' | 'otherProviders'> {

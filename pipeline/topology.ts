@@ -5,12 +5,14 @@
 
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { FeedbackBoard } from './backpressure/feedback.ts';
 import { Throttle } from './backpressure/throttle.ts';
 import type { Config } from './config.ts';
 import { BoundedQueue } from './queue/bounded-queue.ts';
 import type { Delivery } from './queue/delivery.ts';
 import type { Store } from './sink/store.ts';
 import { Writer } from './sink/writer.ts';
+import { takeFeedback } from './source/feedback.ts';
 import { type Answer, createHttpServer, type Route } from './source/http.ts';
 import { readQuotes, readTrades } from './source/read-back.ts';
 import { TickIntake } from './source/ticks.ts';
@@ -58,6 +60,10 @@ export function createPod({ config, store, log, nowMs, sleep }: PodParts): Pod {
     return total;
   };
 
+  const board = new FeedbackBoard(config.feedbackExpiryMs);
+  const observe = (): void => {
+    throttle.observe(queue.depthTicks / queue.capacityTicks, store.isOpen, board.level(nowMs()));
+  };
   const intake = new TickIntake({
     queue,
     throttle,
@@ -72,16 +78,17 @@ export function createPod({ config, store, log, nowMs, sleep }: PodParts): Pod {
       const perSecond = written.perSecond(storedTicks(), nowMs());
       return perSecond > 0 ? ticks / perSecond : undefined;
     },
+    observe,
     wake: () => writer.wake(),
     nowMs,
   });
 
-  const observe = (): void => throttle.observe(queue.depthTicks / queue.capacityTicks, store.isOpen);
   const podMetrics = createMetrics({
     books,
     level: () => (observe(), throttle.level),
     rateScale: () => (observe(), throttle.rateScale),
     depthTicks: () => queue.depthTicks,
+    coordinators: () => board.coordinators(nowMs()),
     depthBytes: () => queue.depthBytes,
     capacityTicks: queue.capacityTicks,
     storeOpen: isStoreOpen,
@@ -96,6 +103,12 @@ export function createPod({ config, store, log, nowMs, sleep }: PodParts): Pod {
     },
     { method: 'GET', pattern: /^\/v1\/trades\/([^/]+)\/([^/]+)$/, handle: readTrades(store) },
     { method: 'GET', pattern: /^\/v1\/quotes\/([^/]+)\/([^/]+)$/, handle: readQuotes(store) },
+    {
+      method: 'POST',
+      pattern: /^\/feedback$/,
+      handle: (request, _parts, url) =>
+        takeFeedback({ board, tokenHash: config.feedbackTokenHash, nowMs }, request, url),
+    },
     { method: 'GET', pattern: /^\/health$/, handle: health },
     { method: 'GET', pattern: /^\/ready$/, handle: () => ready(ops) },
     { method: 'GET', pattern: /^\/status$/, handle: () => status(ops) },
@@ -168,6 +181,7 @@ export function createPod({ config, store, log, nowMs, sleep }: PodParts): Pod {
       uptimeSeconds: Math.round((nowMs() - startedAtMs) / 1000),
       level: throttle.level,
       rateScale: throttle.rateScale,
+      reasons: throttle.reasons,
       queue: {
         depthTicks: queue.depthTicks,
         capacityTicks: queue.capacityTicks,

@@ -49,6 +49,8 @@ describe('the defaults', () => {
       logLevel: 'info',
       podName: 'pod',
       rateScale: { ok: 1, soft: 0.5, hard: 0 },
+      feedbackTokenHash: undefined,
+      feedbackExpiryMs: 60_000,
     });
   });
 
@@ -186,6 +188,24 @@ describe('secrets', () => {
   it('are needed, save for development', async () => {
     expect(await problems({ MDP_EDGE_SECRETS: '' })).toEqual([expect.stringContaining('MDP_EDGE_SECRETS is missing')]);
     expect(await problems({ MDP_EDGE_SECRETS: '', MDP_DEV: '1' })).toEqual([]);
+  });
+});
+
+describe('MDP_FEEDBACK_TOKEN', () => {
+  const TOKEN = 'a-token-of-sixteen';
+
+  it('is kept as a hash, and not at all where feedback is switched off', async () => {
+    expect((await config({ MDP_FEEDBACK_TOKEN: TOKEN })).feedbackTokenHash).toHaveLength(32);
+    for (const off of ['0', 'false']) {
+      const { feedbackTokenHash } = await config({ MDP_FEEDBACK_TOKEN: TOKEN, MDP_FB_ENABLE_FEEDBACK: off });
+      expect(feedbackTokenHash).toBeUndefined();
+    }
+  });
+
+  it('is a problem when it is short enough to guess, and is not quoted', async () => {
+    const found = await problems({ MDP_FEEDBACK_TOKEN: 'short-token' });
+    expect(found).toEqual([expect.stringContaining('MDP_FEEDBACK_TOKEN')]);
+    expect(found.join()).not.toContain('short-token');
   });
 });
 

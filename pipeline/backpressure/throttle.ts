@@ -28,6 +28,7 @@ export class Throttle {
   #shared: TokenBucket | undefined;
   #queueLevel: Level = 'ok';
   #storeLevel: Level = 'ok';
+  #feedbackLevel: Level = 'ok';
 
   constructor(budgets: ReadonlyMap<string, Budget>, otherBudget: Budget, rateScale: Readonly<Record<Level, number>>) {
     this.#budgets = budgets;
@@ -36,13 +37,19 @@ export class Throttle {
   }
 
   /** To be called before `level` is shown or used: on every answer and every scrape. */
-  observe(queueShare: number, storeOpen: boolean): void {
+  observe(queueShare: number, storeOpen: boolean, feedback: Level = 'ok'): void {
     this.#queueLevel = nextLevel(this.#queueLevel, queueShare);
     this.#storeLevel = storeOpen ? 'ok' : 'hard';
+    this.#feedbackLevel = feedback;
   }
 
   get level(): Level {
-    return worstLevel([this.#queueLevel, this.#storeLevel]);
+    return worstLevel(Object.values(this.reasons));
+  }
+
+  /** What each reason says by itself. */
+  get reasons(): Readonly<Record<'queue' | 'store' | 'feedback', Level>> {
+    return { queue: this.#queueLevel, store: this.#storeLevel, feedback: this.#feedbackLevel };
   }
 
   get rateScale(): number {

@@ -75,6 +75,8 @@ export interface TickIntakeParts {
   isStoreOpen: () => boolean;
   /** Seconds until about `ticks` of what waits will have been written; `undefined` while nobody knows. */
   secondsToDrain: (ticks: number) => number | undefined;
+  /** Brings the throttle's level up to date; called before each look at it. */
+  observe: () => void;
   /** Called after each delivery that went into the queue. */
   wake: () => void;
   nowMs: () => number;
@@ -200,7 +202,7 @@ export class TickIntake {
     };
     if (this.#parts.isDraining()) return refuse('draining', 'this pod takes nothing new');
     if (!this.#parts.isStoreOpen()) return refuse('store-unavailable', 'the store is not open');
-    this.#observe();
+    this.#parts.observe();
     const admitted = throttle.admit(provider, ticks, nowMs());
     if (!admitted.ok) {
       const detail = `${ticks} ticks are more than the budget admits at level ${throttle.level}`;
@@ -252,13 +254,8 @@ export class TickIntake {
     return result;
   }
 
-  #observe(): void {
-    const { queue, throttle, isStoreOpen } = this.#parts;
-    throttle.observe(queue.depthTicks / queue.capacityTicks, isStoreOpen());
-  }
-
   #headers(provider: string): Record<string, string> {
-    this.#observe();
+    this.#parts.observe();
     return admissionHeaders(this.#parts.throttle.admission(provider, this.#parts.nowMs()));
   }
 

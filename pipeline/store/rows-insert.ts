@@ -16,14 +16,14 @@ export class RowsInsert {
   #waiting = 0;
 
   /**
-   * `head` is the statement up to and without VALUES. What becomes of a row that is there already is the table's to
-   * say: INSERT OR IGNORE would leave out a row with a missing value, too, and it would pass as a duplicate.
+   * `head` is the statement up to and without VALUES; `tail` the SQL of the last columns, the same in each row. What
+   * becomes of a row that is there already is the table's to say: INSERT OR IGNORE would leave out a row with a
+   * missing value, too, and it would pass as a duplicate.
    */
-  constructor(db: DatabaseSync, head: string, columns: number) {
-    const row = `(${Array.from({ length: columns }, () => '?').join(',')})`;
+  constructor(db: DatabaseSync, head: string, columns: number, tail: string) {
+    const row = `(${'?,'.repeat(columns)}${tail})`;
     this.#columns = columns;
-    const rows = Array.from({ length: ROWS_PER_STATEMENT }, () => row).join(',');
-    this.#many = db.prepare(`${head} VALUES ${rows}`);
+    this.#many = db.prepare(`${head} VALUES ${Array.from({ length: ROWS_PER_STATEMENT }, () => row).join(',')}`);
     this.#one = db.prepare(`${head} VALUES ${row}`);
     this.#values = Array.from({ length: columns * ROWS_PER_STATEMENT }, () => null);
   }

@@ -42,8 +42,8 @@ export class SqliteWriterStatements {
       'SELECT body_hash, stored, duplicates, rejected, ignored_fields FROM batches WHERE provider = ? AND batch = ?',
     );
     this.#ledger = db.prepare('INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)');
-    this.#trades = new RowsInsert(db, 'INSERT INTO trades', 11);
-    this.#quotes = new RowsInsert(db, 'INSERT INTO quotes', 12);
+    this.#trades = new RowsInsert(db, 'INSERT INTO trades', 10, sqlText(pod));
+    this.#quotes = new RowsInsert(db, 'INSERT INTO quotes', 11, sqlText(pod));
     this.#changes = db.prepare('SELECT total_changes() AS changes');
     this.#forget = db.prepare(
       `DELETE FROM batches WHERE (provider, batch) IN
@@ -132,7 +132,6 @@ export class SqliteWriterStatements {
       values[from + 7] = words[venue[at]!]!;
       values[from + 8] = words[conditions[at]!]!;
       values[from + 9] = nowMs;
-      values[from + 10] = this.#pod;
       rows.added();
     }
     rows.flush();
@@ -158,11 +157,15 @@ export class SqliteWriterStatements {
       values[from + 8] = words[venue[at]!]!;
       values[from + 9] = words[conditions[at]!]!;
       values[from + 10] = nowMs;
-      values[from + 11] = this.#pod;
       rows.added();
     }
     rows.flush();
   }
+}
+
+/** A text literal. It cannot hold NUL, which SQLite would take for the end of the statement. */
+function sqlText(text: string): string {
+  return `'${text.replaceAll('\0', '').replaceAll("'", "''")}'`;
 }
 
 /** The dictionary as optional columns point into it: place 0 is "absent". */

@@ -13,6 +13,8 @@ export interface Observed {
   level(): Level;
   rateScale(): number;
   depthTicks(): number;
+  /** Foreign stores that told how full they are, and not too long ago. */
+  coordinators(): ReadonlyMap<string, { queueSize: number }>;
   depthBytes(): number;
   capacityTicks: number;
   storeOpen(): boolean;
@@ -52,6 +54,8 @@ export function createMetrics(observed: Observed): Metrics {
     ['source'],
     (set) => {
       set({ source: 'store_coordinator' }, observed.depthTicks());
+      // The foreign ones are named apart, so that the guide's query sees this pod's own depth alone.
+      for (const [id, { queueSize }] of observed.coordinators()) set({ source: `feedback:${id}` }, queueSize);
     },
   );
   gauge('pipeline_queue_capacity_ticks', 'Ticks that may wait for the store (MDP_QUEUE_CAPACITY_TICKS).', [], (set) =>

@@ -80,6 +80,7 @@ describe('/status', () => {
       uptimeSeconds: 65,
       level: 'ok',
       rateScale: 1,
+      reasons: { queue: 'ok', store: 'ok', feedback: 'ok' },
       queue: { depthTicks: 0, capacityTicks: 100, depthBytes: 0, capacityBytes: 67_108_864, beingWrittenTicks: 0 },
       store: { kind: 'sqlite', open: true },
       providers: {

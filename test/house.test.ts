@@ -172,7 +172,7 @@ describe('a file', () => {
   const LINES_MAX = 350;
   /** Longer ones, with what they have now: they may shrink, not grow far. */
   const LONGER: Readonly<Record<string, number>> = {
-    'pipeline/contract/decode.ts': 600,
+    'pipeline/contract/decode.ts': 365,
     'pipeline/contract/tick.ts': 375,
     'deploy/replay/account.ts': 375,
   };

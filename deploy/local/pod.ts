@@ -10,11 +10,18 @@ const POD_MAIN = fileURLToPath(new URL('../../pipeline/main.ts', import.meta.url
 /** A pod opens its store and listens in a fifth of a second; a loaded machine gets more. */
 const START_TIMEOUT_MS = 30_000;
 
+/**
+ * A small nursery costs no speed here and keeps a busy pod 60 MiB smaller (258 against 198 MB peak, measured over
+ * 1,000,000 ticks), and close to what its bodies need: hostile ones grow it by 12 MiB at most, not by 7 to 43.
+ */
+export const POD_NODE_FLAGS: readonly string[] = ['--max-semi-space-size=1'];
+
 export interface PodOptions {
   /** `MDP_…` settings; `MDP_PORT` 0 takes a free port. */
   settings: Readonly<Record<string, string>>;
   /** Told of each line of the pod's log. */
   onLog?: (line: string) => void;
+  nodeFlags?: readonly string[];
 }
 
 export interface RunningPod {
@@ -30,8 +37,8 @@ export interface RunningPod {
 }
 
 /** Resolves when the pod is ready; rejects with its last words when it ends before. */
-export async function startPod({ settings, onLog = () => {} }: PodOptions): Promise<RunningPod> {
-  const child = spawn(process.execPath, [POD_MAIN], {
+export async function startPod({ settings, onLog = () => {}, nodeFlags = POD_NODE_FLAGS }: PodOptions): Promise<RunningPod> {
+  const child = spawn(process.execPath, [...nodeFlags, POD_MAIN], {
     env: { ...withoutSettings(process.env), ...settings },
     stdio: ['ignore', 'pipe', 'inherit'],
     // A group of its own: Ctrl-C in a terminal reaches only us, and we drain it.

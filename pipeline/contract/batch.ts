@@ -6,7 +6,8 @@
 import type { Rejection } from './answer.ts';
 import { type BatchColumns, ColumnsBuilder, emptyRow } from './columns.ts';
 import { decodeTick, type TickRules } from './decode.ts';
-import { codesOf, endOfQuoted } from './scan.ts';
+import { endOfQuoted } from './scan.ts';
+import { codesOf } from './tick.ts';
 
 /** Bytes of a body as sent. */
 export const BODY_MAX_BYTES = 1024 * 1024;

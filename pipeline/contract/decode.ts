@@ -5,7 +5,7 @@
 import { SIDE_BUY, SIDE_NONE, SIDE_SELL, type TickRow } from './columns.ts';
 import {
   ABSENT,
-  codesOf,
+  charCodes,
   ASK_PRICE,
   ASK_SIZE,
   BID_PRICE,
@@ -38,6 +38,7 @@ import {
   VENUE,
 } from './scan.ts';
 import {
+  codesOf,
   CONDITION_MAX_CHARS,
   CONDITIONS_MAX,
   type Fault,
@@ -156,15 +157,15 @@ function readTime(rules: TickRules): DecodeOutcome {
   let read: boolean;
   if (isGiven(TS)) {
     if (kinds[TS] !== STRING) return wrongType(TS, 'a string');
-    read = readTs(texts[TS]!, starts[TS]!, ends[TS]!, instant);
+    read = readTs(charCodes[TS]!, starts[TS]!, ends[TS]!, instant);
   } else if (isGiven(TS_MS)) {
     field = TS_MS;
     if (kinds[TS_MS] !== NUMBER) return wrongType(TS_MS, 'an integer');
-    read = readTsMs(texts[TS_MS]!, starts[TS_MS]!, ends[TS_MS]!, instant);
+    read = readTsMs(charCodes[TS_MS]!, starts[TS_MS]!, ends[TS_MS]!, instant);
   } else {
     field = TS_NS;
     if (kinds[TS_NS] !== STRING) return wrongType(TS_NS, 'a string of decimal digits');
-    read = readTsNs(texts[TS_NS]!, starts[TS_NS]!, ends[TS_NS]!, instant);
+    read = readTsNs(charCodes[TS_NS]!, starts[TS_NS]!, ends[TS_NS]!, instant);
   }
   if (!read) return faultOf(field);
   if (instant.seconds * 1000 + instant.nanos / 1e6 > rules.nowMs + rules.futureMaxMs) {
@@ -180,7 +181,7 @@ function readId(row: TickRow): DecodeOutcome {
     return null;
   }
   if (kind === NUMBER) {
-    const value = readInteger(texts[ID]!, starts[ID]!, ends[ID]!);
+    const value = readInteger(charCodes[ID]!, starts[ID]!, ends[ID]!);
     if (Number.isNaN(value) || value < 0) return reject('bad_id', 'id must be a string or an integer of 0 to 2^53 - 1');
     if (!Number.isSafeInteger(value)) {
       return reject(
@@ -309,7 +310,7 @@ function readSize(field: number): DecodeOutcome {
 function readDecimalField(field: number): DecodeOutcome {
   const kind = kinds[field];
   if (kind !== STRING && kind !== NUMBER) return missingOr(field, 'a decimal string or a number');
-  decimal = readDecimal(texts[field]!, starts[field]!, ends[field]!, kind === NUMBER);
+  decimal = readDecimal(charCodes[field]!, starts[field]!, ends[field]!, kind === NUMBER);
   return Number.isNaN(decimal) ? faultOf(field) : null;
 }
 

@@ -6,6 +6,7 @@ import type { IncomingMessage } from 'node:http';
 import { problem } from '../contract/answer.ts';
 import { isProvider, PROVIDER_RULE } from '../contract/identity.ts';
 import {
+  codesOf,
   formatDecimal,
   formatTs,
   type Instant,
@@ -148,6 +149,6 @@ function readInstant(text: string | null, fallback: bigint): bigint | undefined 
   if (text === null) return fallback;
   const instant: Instant = { seconds: 0, nanos: 0 };
   const read = /^-?\d+$/.test(text) ? readTsNs : readTs;
-  if (!read(text, 0, text.length, instant)) return undefined;
+  if (!read(codesOf(text), 0, text.length, instant)) return undefined;
   return BigInt(instant.seconds) * 1_000_000_000n + BigInt(instant.nanos);
 }

@@ -7,8 +7,9 @@ import { benchEdgeRelay } from './edge-relay.ts';
 import { benchPodIntake } from './pod-intake.ts';
 
 const quick = process.argv.includes('--quick');
-const rounds = quick ? 1 : 3;
+const rounds = quick ? 1 : 5;
 const ticks = quick ? 120_000 : 300_000;
+const warmUpTicks = quick ? 120_000 : 900_000;
 
 console.log(
   `Node ${process.version}, ${cpus().length} cores (${cpus()[0]?.model ?? 'unknown'}), medians of ${rounds}\n`,
@@ -16,7 +17,8 @@ console.log(
 console.log('Pod intake, HTTP to synced commit to answer, signed, 16 requests in flight; client on the same cores:');
 const intake: Record<string, string>[] = [];
 for (const batchTicks of [100, 500, 1_000]) {
-  intake.push(await benchPodIntake(batchTicks, batchTicks === 100 ? ticks / 3 : ticks, rounds));
+  const share = batchTicks === 100 ? 1 / 3 : 1;
+  intake.push(await benchPodIntake(batchTicks, ticks * share, warmUpTicks * share, rounds));
 }
 console.table(intake);
 

@@ -27,18 +27,36 @@ interface Round {
   p50Ms: number;
   p99Ms: number;
   cpuMsPer1000: number;
-  peakMiB: number;
   scrapeMs: number[];
 }
 
-/** `rounds` turns of bare writer and pod, each with `ticks` new rows in a new file. */
+/**
+ * `rounds` turns of bare writer and pod, each with `ticks` new rows. The pod is one process throughout, as it is all
+ * day, and has taken `warmUpTicks` before the first turn: until then the compiler takes its share of the two cores.
+ */
 export async function benchPodIntake(
   batchTicks: number,
   ticks: number,
+  warmUpTicks: number,
   rounds: number,
 ): Promise<Record<string, string>> {
+  const dir = await mkdtemp(join(tmpdir(), 'mdp-bench-'));
   const results: Round[] = [];
-  for (let round = 0; round < rounds; round += 1) results.push(await oneRound(batchTicks, ticks, round + 1));
+  const pod = await startPod({ settings: benchPodSettings(join(dir, 'pod.db')) });
+  try {
+    await push(pod, batchTicks, warmUpTicks, 0);
+    for (let round = 1; round <= rounds; round += 1) {
+      const bareRowsPerSecond = await bareWriter(join(dir, `bare-${round}.db`), ticks, round);
+      results.push({ bareRowsPerSecond, ...(await push(pod, batchTicks, ticks, round)) });
+    }
+    return table(batchTicks, results, await peakMiB(pod.pid));
+  } finally {
+    await pod.stop();
+    await rm(dir, { recursive: true });
+  }
+}
+
+function table(batchTicks: number, results: readonly Round[], peak: number): Record<string, string> {
   const of = (read: (one: Round) => number): number => median(results.map(read));
   return {
     'ticks a batch': String(batchTicks),
@@ -48,49 +66,26 @@ export async function benchPodIntake(
     'p50 ms': of((one) => one.p50Ms).toFixed(1),
     'p99 ms': of((one) => one.p99Ms).toFixed(1),
     'pod CPU ms per 1,000': of((one) => one.cpuMsPer1000).toFixed(2),
-    'pod peak MiB': Math.max(...results.map((one) => one.peakMiB)).toFixed(0),
+    'pod peak MiB': peak.toFixed(0),
     '/metrics p50 ms': of((one) => quantile(one.scrapeMs, 0.5)).toFixed(1),
     '/metrics p99 ms': of((one) => quantile(one.scrapeMs, 0.99)).toFixed(1),
   };
 }
 
-async function oneRound(batchTicks: number, ticks: number, seed: number): Promise<Round> {
-  const dir = await mkdtemp(join(tmpdir(), 'mdp-bench-'));
-  try {
-    const { stdout } = await promisify(execFile)(process.execPath, [
-      BARE_WRITER,
-      join(dir, 'bare.db'),
-      String(ticks),
-      String(seed),
-    ]);
-    const bare = JSON.parse(stdout) as { rowsPerSecond: number };
-    const pod = await startPod({ settings: benchPodSettings(join(dir, 'pod.db')) });
-    try {
-      return { bareRowsPerSecond: bare.rowsPerSecond, ...(await pushRound(pod, batchTicks, ticks, seed)) };
-    } finally {
-      await pod.stop();
-    }
-  } finally {
-    await rm(dir, { recursive: true });
-  }
+async function bareWriter(path: string, ticks: number, seed: number): Promise<number> {
+  const args = [BARE_WRITER, path, String(ticks), String(seed)];
+  const { stdout } = await promisify(execFile)(process.execPath, args);
+  return (JSON.parse(stdout) as { rowsPerSecond: number }).rowsPerSecond;
 }
 
-async function pushRound(
+async function push(
   pod: RunningPod,
   batchTicks: number,
   ticks: number,
   seed: number,
 ): Promise<Omit<Round, 'bareRowsPerSecond'>> {
   const key = (await importSecret(BENCH_SECRET))!;
-  // A first tenth warms the pod up: code that has not been compiled yet is not what runs all day.
-  const warmUp = await podTargets(
-    pod.url,
-    key,
-    benchBodies(benchTrades(Math.ceil(ticks / 10), 1_000 + seed), batchTicks),
-    'warm',
-  );
-  const targets = await podTargets(pod.url, key, benchBodies(benchTrades(ticks, seed), batchTicks), 'run');
-  await pushAll(warmUp, IN_FLIGHT);
+  const targets = await podTargets(pod.url, key, benchBodies(benchTrades(ticks, seed), batchTicks), `round-${seed}`);
   const cpuBefore = await cpuSeconds(pod.pid);
   const scrapes = scrapeMeanwhile(pod.url);
   const figures = await pushAll(targets, IN_FLIGHT);
@@ -101,7 +96,6 @@ async function pushRound(
     p50Ms: figures.p50Ms,
     p99Ms: figures.p99Ms,
     cpuMsPer1000: (((await cpuSeconds(pod.pid)) - cpuBefore) * 1_000_000) / ticks,
-    peakMiB: await peakMiB(pod.pid),
     scrapeMs,
   };
 }

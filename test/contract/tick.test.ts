@@ -1,6 +1,7 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import type { RejectReason } from '../../pipeline/contract/answer.ts';
 import {
+  codesOf,
   DECIMAL_MAX_CHARS,
   fault,
   formatDecimal,
@@ -28,7 +29,7 @@ function framed<T>(text: string, read: (text: string, start: number, end: number
 
 function decimal(text: string, exponent = false): Reading<number> {
   return framed(text, (all, start, end) => {
-    const value = readDecimal(all, start, end, exponent);
+    const value = readDecimal(codesOf(all), start, end, exponent);
     return Number.isNaN(value) ? undefined : value;
   });
 }
@@ -37,12 +38,14 @@ function same(a: unknown, b: unknown): boolean {
   return JSON.stringify(a) === JSON.stringify(b);
 }
 
-type TimeReader = (text: string, start: number, end: number, into: Instant) => boolean;
+type TimeReader = (codes: Uint8Array, start: number, end: number, into: Instant) => boolean;
 
 function time(reader: TimeReader, text: string): Reading<bigint> {
   return framed(text, (all, start, end) => {
     const into: Instant = { seconds: 0, nanos: 0 };
-    return reader(all, start, end, into) ? BigInt(into.seconds) * 1_000_000_000n + BigInt(into.nanos) : undefined;
+    return reader(codesOf(all), start, end, into)
+      ? BigInt(into.seconds) * 1_000_000_000n + BigInt(into.nanos)
+      : undefined;
   });
 }
 
@@ -219,6 +222,15 @@ describe('readDecimal', () => {
       expect(decimal(text, true)).toEqual({ reason: 'bad_decimal' });
     },
   );
+});
+
+it('the first time ever read is no match for a day that was not read yet', async () => {
+  // Seen failing: with the remembered day beginning as ten NULs this was 1970-01-01T14:30:00Z.
+  vi.resetModules();
+  const fresh = await import('../../pipeline/contract/tick.ts');
+  const into: Instant = { seconds: 0, nanos: 0 };
+  const text = `${'\0'.repeat(10)}T14:30:00Z`;
+  expect(fresh.readTs(fresh.codesOf(text), 0, text.length, into)).toBe(false);
 });
 
 describe('readTs', () => {
@@ -428,9 +440,9 @@ describe('readTsNs', () => {
 describe('readInteger', () => {
   it('gives an unsafe integer back as one that is not safe, never as a neighbour that is', () => {
     for (const text of ['9007199254740992', '9007199254740993', '18014398509481983', '9'.repeat(30)]) {
-      expect(Number.isSafeInteger(readInteger(text, 0, text.length))).toBe(false);
+      expect(Number.isSafeInteger(readInteger(codesOf(text), 0, text.length))).toBe(false);
     }
-    expect(readInteger('9007199254740991', 0, 16)).toBe(Number.MAX_SAFE_INTEGER);
+    expect(readInteger(codesOf('9007199254740991'), 0, 16)).toBe(Number.MAX_SAFE_INTEGER);
   });
 });
 

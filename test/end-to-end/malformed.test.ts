@@ -24,12 +24,6 @@ const WARM_UP_BATCHES = 300;
 const WARM_UP_LARGEST_BATCHES = 6;
 /** Over a pod that has already had the largest of legal batches. */
 const MEMORY_GROWTH_MAX_BYTES = 2 * UNPACKED_MAX_BYTES;
-/**
- * Leaves V8 little room for garbage that it has not looked at yet, in each of the pod's three isolates: what is
- * measured is then what bodies need. With V8's default the same corpus took 7 to 43 MiB, by when it collected.
- */
-const SMALL_NURSERY = { NODE_OPTIONS: '--max-semi-space-size=1' };
-
 /** Bodies that trickle in at once, at each door, one byte in each interval. */
 const SLOW_BODIES = 10;
 const SLOW_INTERVAL_MS = 500;
@@ -39,7 +33,7 @@ let system: RunningSystem;
 let slow: Record<Door, Promise<SlowEnd>[]>;
 
 beforeAll(async () => {
-  system = await RunningSystem.start(['edge', 'direct', 'raw'], SMALL_NURSERY);
+  system = await RunningSystem.start(['edge', 'direct', 'raw']);
   slow = { pod: trickles(system.pod.port), edge: trickles(system.edge.port) };
 });
 afterAll(async () => {

@@ -7,8 +7,8 @@ import { benchEdgeRelay } from './edge-relay.ts';
 import { benchPodIntake } from './pod-intake.ts';
 
 const quick = process.argv.includes('--quick');
-const rounds = quick ? 1 : 5;
-const ticks = quick ? 120_000 : 300_000;
+const rounds = quick ? 1 : 3;
+const ticks = quick ? 120_000 : 600_000;
 const warmUpTicks = quick ? 120_000 : 900_000;
 
 console.log(
@@ -17,7 +17,7 @@ console.log(
 console.log('Pod intake, HTTP to synced commit to answer, signed, 16 requests in flight; client on the same cores:');
 const intake: Record<string, string>[] = [];
 for (const batchTicks of [100, 500, 1_000]) {
-  const share = batchTicks === 100 ? 1 / 3 : 1;
+  const share = batchTicks === 100 ? 1 / 4 : 1;
   intake.push(await benchPodIntake(batchTicks, ticks * share, warmUpTicks * share, rounds));
 }
 console.table(intake);
@@ -25,6 +25,6 @@ console.table(intake);
 console.log('\nThe edge in plain workerd before the same pod, beside posting to the pod directly:');
 const relay: Record<string, string>[] = [];
 for (const batchTicks of [100, 500, 1_000]) {
-  relay.push(await benchEdgeRelay(batchTicks, batchTicks === 100 ? ticks / 3 : ticks, rounds));
+  relay.push(await benchEdgeRelay(batchTicks, batchTicks === 100 ? ticks / 4 : ticks / 2, rounds));
 }
 console.table(relay);

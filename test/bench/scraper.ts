@@ -1,0 +1,27 @@
+/**
+ * Scrapes a pod like a Prometheus in a hurry, until its standard input ends; then prints the milliseconds that each
+ * scrape took, as JSON. A process of its own, for the one that makes the load is too busy to be a clock:
+ * `node scraper.ts URL INTERVAL_MS`.
+ */
+
+import { setTimeout as sleep } from 'node:timers/promises';
+
+const [url = '', intervalMs = '100'] = process.argv.slice(2);
+const took: number[] = [];
+const over = new AbortController();
+process.stdin.resume().on('end', () => over.abort());
+
+async function scrape(): Promise<void> {
+  await (await fetch(url)).text();
+}
+
+// The first ones start this process up, and say so.
+for (let warm = 0; warm < 5; warm += 1) await scrape();
+process.stdout.write('\n');
+while (!over.signal.aborted) {
+  const startMs = performance.now();
+  await scrape();
+  took.push(performance.now() - startMs);
+  await sleep(Number(intervalMs));
+}
+process.stdout.write(JSON.stringify(took));

@@ -19,10 +19,21 @@ export interface ProviderOptions {
   negativePrices: boolean;
 }
 
+export type StoreConfig =
+  | { kind: 'sqlite'; path: string }
+  | {
+      kind: 'postgres';
+      url: string;
+      connections: number;
+      callTimeoutMs: number;
+      /** Undefined keeps all. */
+      retentionDays: number | undefined;
+    };
+
 export interface Config {
   host: string;
   port: number;
-  store: { kind: 'sqlite'; path: string };
+  store: StoreConfig;
   queueCapacityTicks: number;
   queueCapacityBytes: number;
   providers: ReadonlyMap<string, ProviderOptions>;
@@ -71,7 +82,10 @@ interface Setting {
 export const SETTINGS = [
   { name: 'MDP_HOST', fallback: '127.0.0.1', meaning: 'listen address' },
   { name: 'MDP_PORT', fallback: '8000', meaning: 'listen port; 0 takes a free one' },
-  { name: 'MDP_STORE', fallback: 'sqlite:data/ticks.db', meaning: '`sqlite:PATH`' },
+  { name: 'MDP_STORE', fallback: 'sqlite:data/ticks.db', meaning: '`sqlite:PATH` or `postgres://…`', secret: true },
+  { name: 'MDP_STORE_CONNECTIONS', fallback: '4', meaning: 'PostgreSQL: groups written at once, 1 to 64' },
+  { name: 'MDP_STORE_TIMEOUT_MS', fallback: '5000', meaning: 'PostgreSQL: how long a call may take' },
+  { name: 'MDP_STORE_RETENTION_DAYS', fallback: '0', meaning: 'PostgreSQL: days of ticks that are kept; 0 keeps all' },
   {
     name: 'MDP_QUEUE_CAPACITY_TICKS',
     fallback: '10000',
@@ -237,12 +251,17 @@ class SettingReader {
   }
 }
 
-function readStore(reader: SettingReader): Config['store'] {
-  const text = reader.text('MDP_STORE');
+function readStore(reader: SettingReader): StoreConfig {
+  const text = reader.secret('MDP_STORE');
+  const connections = reader.integer('MDP_STORE_CONNECTIONS', 1, 64);
+  const callTimeoutMs = reader.integer('MDP_STORE_TIMEOUT_MS', 100, 60_000);
+  const retentionDays = reader.integer('MDP_STORE_RETENTION_DAYS', 0, 36_500) || undefined;
+  if (/^postgres(ql)?:\/\//.test(text))
+    return { kind: 'postgres', url: text, connections, callTimeoutMs, retentionDays };
   const path = text.startsWith('sqlite:') ? text.slice('sqlite:'.length) : '';
-  // A postgres URL may hold a password: name the scheme alone.
-  if (path === '')
-    reader.problems.push(`MDP_STORE must be sqlite:PATH; ${text.split(':', 1)[0]!.slice(0, 20)}: is not supported`);
+  // What was meant for a URL may hold a password: name its beginning alone.
+  const scheme = text.split(':', 1)[0]!.slice(0, 20);
+  if (path === '') reader.problems.push(`MDP_STORE must be sqlite:PATH or postgres://…; ${scheme}: is not supported`);
   return { kind: 'sqlite', path };
 }
 

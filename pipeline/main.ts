@@ -6,7 +6,8 @@
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readConfig } from './config.ts';
-import { StoreOpenError } from './sink/store.ts';
+import { type Store, StoreOpenError } from './sink/store.ts';
+import { PostgresStore } from './store/postgres.ts';
 import { SqliteStore } from './store/sqlite.ts';
 import { createLog } from './telemetry/log.ts';
 import { createPod } from './topology.ts';
@@ -21,14 +22,22 @@ if (!outcome.ok) {
 }
 const { config } = outcome;
 const log = createLog(config.logLevel, nowMs, write);
-const store = new SqliteStore({
-  path: config.store.path,
-  pod: config.podName,
-  ledgerRetentionMs: config.ledgerRetentionMs,
-  nowMs,
-  onEvent: (level, event, detail) => log(level, event, { detail }),
-});
+const store = createStore();
 const pod = createPod({ config, store, log, nowMs, sleep: (ms) => sleep(ms) });
+
+function createStore(): Store {
+  const { ledgerRetentionMs, podName } = config;
+  const common = {
+    pod: podName,
+    ledgerRetentionMs,
+    nowMs,
+    onEvent: (level: 'warn' | 'error', event: string, detail: string) => log(level, event, { detail }),
+  };
+  if (config.store.kind === 'sqlite') return new SqliteStore({ ...common, path: config.store.path });
+  const { url, connections, callTimeoutMs, retentionDays } = config.store;
+  const random = Math.random;
+  return new PostgresStore({ ...common, url, connections, callTimeoutMs, tickRetentionDays: retentionDays, random });
+}
 
 let stopping = false;
 async function stop(signal: NodeJS.Signals): Promise<void> {

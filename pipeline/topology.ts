@@ -7,11 +7,11 @@ import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { FeedbackBoard } from './backpressure/feedback.ts';
 import { Throttle } from './backpressure/throttle.ts';
-import type { Config } from './config.ts';
+import type { Config, StoreConfig } from './config.ts';
 import { BoundedQueue } from './queue/bounded-queue.ts';
 import type { Delivery } from './queue/delivery.ts';
 import type { Store } from './sink/store.ts';
-import { Writer } from './sink/writer.ts';
+import { Writer, WRITER_BOUNDS, type WriterBounds } from './sink/writer.ts';
 import { takeFeedback } from './source/feedback.ts';
 import { type Answer, createHttpServer, type Route } from './source/http.ts';
 import { readQuotes, readTrades } from './source/read-back.ts';
@@ -46,7 +46,7 @@ export function createPod({ config, store, log, nowMs, sleep }: PodParts): Pod {
   const startedAtMs = nowMs();
   let phase: Phase = 'starting';
   const queue = new BoundedQueue<Delivery>(config.queueCapacityTicks, config.queueCapacityBytes);
-  const writer = new Writer(queue, store);
+  const writer = new Writer(queue, store, writerBounds(config.store));
   const budgets = new Map([...config.providers].map(([name, options]) => [name, options.budget]));
   const throttle = new Throttle(budgets, config.otherProviders.budget, config.rateScale);
   const books = new Books(config.providers.keys(), (provider) =>
@@ -193,6 +193,11 @@ export function createPod({ config, store, log, nowMs, sleep }: PodParts): Pod {
       providers,
     };
   }
+}
+
+/** Each of several connections is kept busy; one file wants one group ahead and no more. */
+function writerBounds(store: StoreConfig): WriterBounds {
+  return store.kind === 'postgres' ? { ...WRITER_BOUNDS, inFlightMaxGroups: store.connections } : WRITER_BOUNDS;
 }
 
 function listen(server: Server, port: number, host: string): Promise<void> {

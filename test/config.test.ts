@@ -191,6 +191,31 @@ describe('secrets', () => {
   });
 });
 
+describe('MDP_STORE', () => {
+  const URL_WITH_PASSWORD = 'postgres://mdp:hunter2hunter2@db.example:5432/ticks?sslmode=verify-full';
+
+  it('may be a PostgreSQL, with connections, deadline and retention of its own, also from a file', async () => {
+    const postgres = { kind: 'postgres', url: URL_WITH_PASSWORD, connections: 4, callTimeoutMs: 5_000 };
+    const file = fileOf('store', `${URL_WITH_PASSWORD}\n`);
+    for (const given of [{ MDP_STORE: URL_WITH_PASSWORD }, { MDP_STORE_FILE: file }]) {
+      expect((await config(given)).store).toEqual({ ...postgres, retentionDays: undefined });
+    }
+    const set = { MDP_STORE_CONNECTIONS: '8', MDP_STORE_TIMEOUT_MS: '900', MDP_STORE_RETENTION_DAYS: '30' };
+    expect((await config({ MDP_STORE: URL_WITH_PASSWORD, ...set })).store).toEqual({
+      ...postgres,
+      connections: 8,
+      callTimeoutMs: 900,
+      retentionDays: 30,
+    });
+  });
+
+  it('that is neither is named by its scheme alone, for it may hold a password', async () => {
+    const found = await problems({ MDP_STORE: URL_WITH_PASSWORD.replace('postgres', 'mysql') });
+    expect(found).toEqual([expect.stringContaining('mysql:')]);
+    expect(found.join()).not.toContain('hunter2');
+  });
+});
+
 describe('MDP_FEEDBACK_TOKEN', () => {
   const TOKEN = 'a-token-of-sixteen';
 

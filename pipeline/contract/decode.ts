@@ -342,7 +342,8 @@ function printableOf(field: number, maxChars: number): string | null {
 }
 
 function isWord(field: number, word: string): boolean {
-  return ends[field]! - starts[field]! === word.length && texts[field]!.startsWith(word, starts[field]);
+  const start = starts[field]!;
+  return ends[field] === start + word.length && texts[field]!.startsWith(word, start);
 }
 
 function stringOf(field: number): string {

@@ -93,15 +93,15 @@ export function scanFast(text: string, codes: Uint8Array, start: number, end: nu
   let at = start;
   let member = 0;
   while (at < end && isBlank(codes[at]!)) at += 1;
-  if (at >= end || codes[at]! !== 123 /* { */) return false;
+  if (at >= end || codes[at] !== 123 /* { */) return false;
   at += 1;
   for (;;) {
     while (at < end && isBlank(codes[at]!)) at += 1;
-    if (at >= end || codes[at]! !== 34 /* " */) return false;
+    if (at >= end || codes[at] !== 34 /* " */) return false;
     const keyStart = at + 1;
     let field = shape[member]!;
     let keyEnd = keyStart + FIELD_CODES[field]!.length;
-    if (keyEnd >= end || codes[keyEnd]! !== 34 || !isFieldAt(field, codes, keyStart)) {
+    if (keyEnd >= end || codes[keyEnd] !== 34 || !isFieldAt(field, codes, keyStart)) {
       keyEnd = endOfPlainString(codes, keyStart, end);
       if (keyEnd < 0) return false;
       field = fieldAt(codes, keyStart, keyEnd);
@@ -113,7 +113,7 @@ export function scanFast(text: string, codes: Uint8Array, start: number, end: nu
     member += 1;
     at = keyEnd + 1;
     while (at < end && isBlank(codes[at]!)) at += 1;
-    if (at >= end || codes[at]! !== 58 /* : */) return false;
+    if (at >= end || codes[at] !== 58 /* : */) return false;
     at += 1;
     while (at < end && isBlank(codes[at]!)) at += 1;
     if (at >= end) return false;
@@ -164,11 +164,11 @@ function endOfPlainString(codes: Uint8Array, start: number, end: number): number
 /** The place after a number of the JSON grammar without exponent, or -1. Source: RFC 8259, section 6. */
 function endOfNumber(codes: Uint8Array, start: number, end: number): number {
   let at = start;
-  if (codes[at]! === 45) at += 1;
+  if (codes[at] === 45) at += 1;
   const firstDigit = at;
   at = skipDigits(codes, at, end);
-  if (at === firstDigit || (at - firstDigit > 1 && codes[firstDigit]! === 48)) return -1;
-  if (at < end && codes[at]! === 46) {
+  if (at === firstDigit || (at - firstDigit > 1 && codes[firstDigit] === 48)) return -1;
+  if (at < end && codes[at] === 46) {
     const fraction = at + 1;
     at = skipDigits(codes, fraction, end);
     if (at === fraction) return -1;

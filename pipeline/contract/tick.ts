@@ -105,7 +105,7 @@ const NOT_ASCII = 0x80;
 export function readDecimal(codes: Uint8Array, start: number, end: number, exponent: boolean): number {
   if (end - start > DECIMAL_MAX_CHARS) return no(TOO_LONG_DECIMAL);
   let at = start;
-  const negative = codes[at]! === MINUS && at < end;
+  const negative = codes[at] === MINUS && at < end;
   if (negative) at += 1;
   const firstDigit = at;
   let mantissa = 0;
@@ -138,7 +138,7 @@ export function readDecimal(codes: Uint8Array, start: number, end: number, expon
     }
   }
   if (integerDigits === 0 || (seenDot && fraction === 0)) return no(NOT_A_DECIMAL);
-  if (integerDigits > 1 && codes[firstDigit]! === DIGIT_0) return no(NOT_A_DECIMAL);
+  if (integerDigits > 1 && codes[firstDigit] === DIGIT_0) return no(NOT_A_DECIMAL);
   // Where the last digit that counts stands: after the dot, or before it with integer zeros following.
   let power = scale > 0 ? -scale : integerDigits + scale;
   if (at < end) {
@@ -198,7 +198,7 @@ export function readTs(codes: Uint8Array, start: number, end: number, into: Inst
   // 2026-11-23T14:30:00 then [.fraction] then Z or +hh:mm
   if (end - start < 20 || end - start > 35) return noTime(BAD_TS);
   const separator = codes[start + 10]! | 32;
-  if (separator !== 116 /* t */ || codes[start + 13]! !== 58 || codes[start + 16]! !== 58) {
+  if (separator !== 116 /* t */ || codes[start + 13] !== 58 || codes[start + 16] !== 58) {
     return noTime(BAD_TS);
   }
   const daySeconds = readDate(codes, start);
@@ -210,7 +210,7 @@ export function readTs(codes: Uint8Array, start: number, end: number, into: Inst
   }
   let at = start + 19;
   let nanos = 0;
-  if (codes[at]! === DOT) {
+  if (codes[at] === DOT) {
     at += 1;
     let digits = 0;
     for (; at < end; at += 1, digits += 1) {
@@ -229,7 +229,7 @@ export function readTs(codes: Uint8Array, start: number, end: number, into: Inst
     const zoneHour = twoDigits(codes, at + 1);
     const zoneMinute = twoDigits(codes, at + 4);
     const signed = zone === MINUS || zone === 43; /* + */
-    if (!signed || at + 6 !== end || codes[at + 3]! !== 58) return noTime(BAD_TS);
+    if (!signed || at + 6 !== end || codes[at + 3] !== 58) return noTime(BAD_TS);
     if (zoneHour < 0 || zoneHour > 23 || zoneMinute < 0 || zoneMinute > 59) return noTime(BAD_TS);
     offsetSeconds = (zone === MINUS ? -1 : 1) * (zoneHour * 3600 + zoneMinute * 60);
   }
@@ -245,7 +245,7 @@ function readDate(codes: Uint8Array, start: number): number {
   const month = twoDigits(codes, start + 5);
   const day = twoDigits(codes, start + 8);
   if (year < 0 || month < 1 || month > 12 || day < 1) return Number.NaN;
-  if (codes[start + 4]! !== MINUS || codes[start + 7]! !== MINUS) return Number.NaN;
+  if (codes[start + 4] !== MINUS || codes[start + 7] !== MINUS) return Number.NaN;
   const leap = (year % 4 === 0 && year % 100 !== 0) || year % 400 === 0;
   const nextMonth = month === 12 ? 365 : DAYS_BEFORE_MONTH[month]!;
   const monthDays = nextMonth - DAYS_BEFORE_MONTH[month - 1]! + (leap && month === 2 ? 1 : 0);
@@ -281,10 +281,10 @@ export function readTsMs(codes: Uint8Array, start: number, end: number, into: In
 
 /** Reads `tsNs`, the characters of a JSON string. False: `bad_time`, `time_range`. */
 export function readTsNs(codes: Uint8Array, start: number, end: number, into: Instant): boolean {
-  const negative = codes[start]! === MINUS && start < end;
+  const negative = codes[start] === MINUS && start < end;
   const first = negative ? start + 1 : start;
   if (end - first < 1 || end - first > 24) return noTime(BAD_TS_NS);
-  if (codes[first]! === DIGIT_0 && end - first > 1) return noTime(BAD_TS_NS);
+  if (codes[first] === DIGIT_0 && end - first > 1) return noTime(BAD_TS_NS);
   const split = Math.max(first, end - 9);
   const whole = split === first ? 0 : readDigits(codes, first, split);
   const rest = readDigits(codes, split, end);
@@ -307,9 +307,9 @@ function noTime(why: Fault): boolean {
 
 /** An integer literal without leading zeros, as a double (perhaps unsafe); NaN when it is none. */
 export function readInteger(codes: Uint8Array, start: number, end: number): number {
-  const negative = codes[start]! === MINUS;
+  const negative = codes[start] === MINUS;
   const first = negative ? start + 1 : start;
-  if (codes[first]! === DIGIT_0 && end - first > 1) return Number.NaN;
+  if (codes[first] === DIGIT_0 && end - first > 1) return Number.NaN;
   const value = readDigits(codes, first, end);
   return negative ? 0 - value : value;
 }

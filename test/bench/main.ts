@@ -5,6 +5,7 @@
 import { cpus } from 'node:os';
 import { benchEdgeRelay } from './edge-relay.ts';
 import { benchPodIntake } from './pod-intake.ts';
+import { benchPostgres } from './postgres.ts';
 
 const quick = process.argv.includes('--quick');
 const rounds = quick ? 1 : 3;
@@ -28,3 +29,11 @@ for (const batchTicks of [100, 500, 1_000]) {
   relay.push(await benchEdgeRelay(batchTicks, batchTicks === 100 ? ticks / 4 : ticks / 2, rounds));
 }
 console.table(relay);
+
+const postgres = await benchPostgres(rounds, quick ? 80_000 : 240_000);
+if (postgres === undefined) {
+  console.log('\nPostgreSQL: skipped, there is none on this machine.');
+} else {
+  console.log('\nThe PostgreSQL store beside the same bulk insert alone, 4 connections:');
+  console.table([postgres]);
+}

@@ -37,7 +37,11 @@ export interface RunningPod {
 }
 
 /** Resolves when the pod is ready; rejects with its last words when it ends before. */
-export async function startPod({ settings, onLog = () => {}, nodeFlags = POD_NODE_FLAGS }: PodOptions): Promise<RunningPod> {
+export async function startPod({
+  settings,
+  onLog = () => {},
+  nodeFlags = POD_NODE_FLAGS,
+}: PodOptions): Promise<RunningPod> {
   const child = spawn(process.execPath, [...nodeFlags, POD_MAIN], {
     env: { ...withoutSettings(process.env), ...settings },
     stdio: ['ignore', 'pipe', 'inherit'],

@@ -6,6 +6,7 @@
 import type { Batch } from '../replay/batches.ts';
 import { deliver } from '../replay/delivery.ts';
 import { createPusher, type Credential } from '../replay/pusher.ts';
+import { seededRandom } from '../replay/shuffle.ts';
 import type { TickInput } from '../../pipeline/contract/tick.ts';
 
 const SYMBOLS = [
@@ -42,7 +43,7 @@ export async function runDemo({ edgeUrl, credential, seed, stop }: DemoOptions):
 
 /** The provider's batches, one every quarter of a second by `nowMs`. */
 export async function* demoBatches(seed: number, nowMs: () => number, stop: AbortSignal): AsyncGenerator<Batch> {
-  const random = seeded(seed);
+  const random = seededRandom(String(seed));
   const prices = SYMBOLS.map(({ price }) => price);
   const run = nowMs();
   for (let running = 0; !stop.aborted; running += 1) {
@@ -89,17 +90,6 @@ export function demoTicks(count: number, endMs: number, prices: number[], random
     }
   }
   return ticks.slice(0, count);
-}
-
-function seeded(seed: number): () => number {
-  // mulberry32, public domain: ample for a random walk.
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
 
 function sleepUntil(dueMs: number, nowMs: () => number, stop: AbortSignal): Promise<void> {

@@ -28,6 +28,11 @@ export async function devCredentials(path: string, edgeUrl: string): Promise<Dev
   return credentials;
 }
 
+/** A store's address as it may be shown: what stands before its host is a name and a password. */
+export function withoutPassword(store: string): string {
+  return store.replace(/:\/\/.*@/, '://…@');
+}
+
 /** The Worker's PROVIDER_CREDENTIALS for these credentials. */
 export function providerCredentials({ providers }: DevCredentials): string {
   const entries = Object.entries(providers).map(([provider, { secret, token }]) => {

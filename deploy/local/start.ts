@@ -5,7 +5,13 @@
 
 import { createServer } from 'node:net';
 import { parseArgs } from 'node:util';
-import { DEV_PROVIDERS, devCredentials, type DevCredentials, providerCredentials } from './dev-credentials.ts';
+import {
+  DEV_PROVIDERS,
+  devCredentials,
+  type DevCredentials,
+  providerCredentials,
+  withoutPassword,
+} from './dev-credentials.ts';
 import { runDemo } from './demo.ts';
 import { progressLine, type PodStatus } from './progress.ts';
 import { type RunningSystem, startSystem } from './system.ts';
@@ -84,7 +90,7 @@ function welcome({ edge, pod }: RunningSystem, { providers }: DevCredentials): s
   return `
   edge     ${edge.url}    providers push here; GET /health, /status
   pod      ${pod.url}    GET /health, /ready, /status, /metrics
-  store    ${process.env['MDP_STORE'] ?? 'sqlite:data/ticks.db'}
+  store    ${withoutPassword(process.env['MDP_STORE'] ?? 'sqlite:data/ticks.db')}
   secrets  ${CREDENTIALS_PATH} (providers: ${DEV_PROVIDERS.join(', ')})
 
 Push a tick, and read it back:

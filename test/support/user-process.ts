@@ -2,8 +2,7 @@
 
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
-import { createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, connect, createServer } from 'node:net';
 
 export interface Ended {
   code: number | null;
@@ -116,19 +115,20 @@ export async function freePorts(count: number): Promise<number[]> {
   return ports;
 }
 
-async function listening(port = 0): Promise<ReturnType<typeof createServer>> {
+async function listening(): Promise<ReturnType<typeof createServer>> {
   const server = createServer();
-  await new Promise<void>((resolve, reject) => server.once('error', reject).listen(port, '127.0.0.1', resolve));
+  await new Promise<void>((resolve, reject) => server.once('error', reject).listen(0, '127.0.0.1', resolve));
   return server;
 }
 
-/** Whether one could listen on it. */
-export async function isFree(port: number): Promise<boolean> {
-  try {
-    const server = await listening(port);
-    await new Promise((resolve) => server.close(resolve));
-    return true;
-  } catch {
-    return false;
-  }
+/** Whether nobody listens there. Asked by connecting: a probe that took the port would be in its owner's way. */
+export function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1');
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(false);
+    });
+    socket.once('error', () => resolve(true));
+  });
 }

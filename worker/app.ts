@@ -14,7 +14,15 @@ import {
   RETRY_AFTER_HEADER,
 } from '../pipeline/contract/answer.ts';
 import { BODY_MAX_BYTES } from '../pipeline/contract/batch.ts';
-import { BATCH_ID_RULE, isBatchId, isProvider, PROVIDER_RULE, randomBatchId } from '../pipeline/contract/identity.ts';
+import {
+  BATCH_ID_RULE,
+  IDEMPOTENCY_KEY_HEADER,
+  isBatchId,
+  isProvider,
+  PROVIDER_RULE,
+  randomBatchId,
+  unquotedKey,
+} from '../pipeline/contract/identity.ts';
 import { LEVEL_HEADER, RATE_SCALE, RATE_SCALE_HEADER } from '../pipeline/contract/level.ts';
 import { WEBHOOK_ID_HEADER } from '../pipeline/contract/signature.ts';
 import { authenticate, NO_CREDENTIALS, presentedCredentials } from './auth.ts';
@@ -32,7 +40,6 @@ export const CLUSTER_RETRY_AFTER_SECONDS = 5;
 export const SETTINGS_RETRY_AFTER_SECONDS = 60;
 /** A cluster that is away is logged once in this time for each kind of failure, however many batches find out. */
 export const FAILURE_LOG_INTERVAL_MS = 10_000;
-export const IDEMPOTENCY_KEY_HEADER = 'idempotency-key';
 
 export interface LogLine {
   level: 'info' | 'warn' | 'error';
@@ -235,12 +242,12 @@ class Edge {
   }
 }
 
-/** The batch id as sent, or `undefined`. Source: draft-ietf-httpapi-idempotency-key-header, where the key is quoted. */
+/** The batch id as sent, or `undefined`. */
 export function sentBatchId(headers: Headers): string | undefined {
   const id = headers.get(WEBHOOK_ID_HEADER);
   if (id !== null) return id;
   const key = headers.get(IDEMPOTENCY_KEY_HEADER);
-  return key === null ? undefined : (/^"(.*)"$/.exec(key)?.[1] ?? key);
+  return key === null ? undefined : unquotedKey(key);
 }
 
 /** `GET /problems/{name}`: what a problem's `type` leads to. */

@@ -5,7 +5,7 @@
  */
 
 import { PROBLEM_CONTENT_TYPE, RETRY_AFTER_HEADER } from '../pipeline/contract/answer.ts';
-import { scopedBatchId } from '../pipeline/contract/identity.ts';
+import { BATCH_ID_MADE_HEADER, scopedBatchId } from '../pipeline/contract/identity.ts';
 import { isLevel, LEVEL_HEADER, RATE_SCALE_HEADER, type Level } from '../pipeline/contract/level.ts';
 import { signatureHeaders } from '../pipeline/contract/signature.ts';
 import { readBounded } from './body.ts';
@@ -19,9 +19,6 @@ export const RETRY_WAITS_MS = [50, 200, 800] as const;
 export const RETRY_JITTER_SHARE = 0.5;
 /** Room for 10,000 rejections with the longest detail in ordinary characters. */
 export const ANSWER_MAX_BYTES = 4 * 1024 * 1024;
-
-/** Tells the pod that the edge made the batch id up, so that the answer warns about it. */
-export const BATCH_ID_MADE_HEADER = 'mdp-batch-id-made';
 
 /** The pod's headers that reach the sender; all others stay inside. */
 export const PASSED_HEADERS = [

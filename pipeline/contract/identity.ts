@@ -17,6 +17,15 @@ const BATCH_ID_PATTERN = /^[A-Za-z0-9_:~@+=-]{1,128}$/;
 export const PROVIDER_RULE = `1 to ${PROVIDER_MAX_CHARS} of a-z 0-9 _ -, starting with a letter or digit`;
 export const BATCH_ID_RULE = `1 to ${BATCH_ID_MAX_CHARS} of A-Z a-z 0-9 _ : ~ @ + = -`;
 
+export const IDEMPOTENCY_KEY_HEADER = 'idempotency-key';
+/** Set by the edge when it made the batch id itself, so that the pod's answer can warn about it. */
+export const BATCH_ID_MADE_HEADER = 'mdp-batch-id-made';
+
+/** An idempotency key may be a structured-field string. Source: draft-ietf-httpapi-idempotency-key-header, 2.1. */
+export function unquotedKey(key: string): string {
+  return /^"(.*)"$/.exec(key)?.[1] ?? key;
+}
+
 export function isProvider(text: string): boolean {
   return PROVIDER_PATTERN.test(text);
 }

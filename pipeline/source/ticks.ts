@@ -18,12 +18,15 @@ import {
 import { BATCH_MAX_TICKS, type BodyFormat, bodyFormat, type DecodedBatch, decodeBatch } from '../contract/batch.ts';
 import { columnsBytes } from '../contract/columns.ts';
 import {
+  BATCH_ID_MADE_HEADER,
   BATCH_ID_RULE,
+  IDEMPOTENCY_KEY_HEADER,
   isBatchId,
   isProvider,
   PROVIDER_RULE,
   randomBatchId,
   splitScopedBatchId,
+  unquotedKey,
 } from '../contract/identity.ts';
 import {
   type SigningKey,
@@ -36,10 +39,6 @@ import type { BoundedQueue } from '../queue/bounded-queue.ts';
 import type { Delivery, Settlement } from '../queue/delivery.ts';
 import { BodyRoom, readBody, unpackBody } from './body.ts';
 import { type Answer, json, problemAnswer } from './http.ts';
-
-export const IDEMPOTENCY_KEY_HEADER = 'idempotency-key';
-/** Set by the edge when it made the batch id itself, so that the answer can warn about it. */
-export const BATCH_ID_MADE_HEADER = 'mdp-batch-id-made';
 
 /** `Retry-After` when there is nothing to compute it from: a drain, a store that is away, a pod that has just begun. */
 const RETRY_AFTER_AWAY_SECONDS = 2;
@@ -174,7 +173,7 @@ export class TickIntake {
       const detail = 'webhook-id must be PROVIDER/BATCH, which binds the signature to this path';
       return { ok: false, answer: this.#problem(provider, 'unauthenticated', detail) };
     }
-    const given = signedId === undefined ? unquoted(header(headers, IDEMPOTENCY_KEY_HEADER) ?? '') : scoped.batchId;
+    const given = signedId === undefined ? unquotedKey(header(headers, IDEMPOTENCY_KEY_HEADER) ?? '') : scoped.batchId;
     const isMissing = signedId === undefined && given === '';
     const made = isMissing || header(headers, BATCH_ID_MADE_HEADER) === '1';
     const batchId = isMissing ? randomBatchId() : given;
@@ -288,9 +287,4 @@ function ignore(): void {}
 function header(headers: IncomingHttpHeaders, name: string): string | undefined {
   const value = headers[name];
   return typeof value === 'string' ? value : undefined;
-}
-
-/** An idempotency key may be a structured-field string. Source: draft-ietf-httpapi-idempotency-key-header, 2.1. */
-function unquoted(text: string): string {
-  return text.length >= 2 && text.startsWith('"') && text.endsWith('"') ? text.slice(1, -1) : text;
 }

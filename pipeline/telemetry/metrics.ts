@@ -3,9 +3,10 @@
  * stale, and each is there before the first tick. Names of the rollout guide are kept as they are.
  */
 
-import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import { LEVEL_NUMBER, type Level } from '../contract/level.ts';
 import { type Books, type ProviderBooks, residue } from './books.ts';
+import { collectProcessMetrics } from './process.ts';
 
 /** The running parts, as metrics look at them. */
 export interface Observed {
@@ -28,7 +29,7 @@ export interface Metrics {
 
 export function createMetrics(observed: Observed): Metrics {
   const registry = new Registry();
-  collectDefaultMetrics({ register: registry });
+  collectProcessMetrics(registry);
   const { books } = observed;
   const registers = [registry];
 

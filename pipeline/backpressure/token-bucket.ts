@@ -37,7 +37,13 @@ export class TokenBucket {
     return { ok: true };
   }
 
-  /** Undoes a `take` whose ticks went nowhere. */
+  /** Takes `ticks` whether they are there or not: another bucket has let them through. */
+  spend(ticks: number, scale: number, nowMs: number): void {
+    this.#refill(scale, nowMs);
+    this.#balance -= ticks;
+  }
+
+  /** Undoes a `take` or `spend` whose ticks went nowhere. */
   giveBack(ticks: number): void {
     this.#balance = Math.min(this.#balance + ticks, this.budget.burst);
   }

@@ -1,5 +1,5 @@
 /**
- * From how full the queue is to a level, with hysteresis. Pure: the state is the level, the input a share.
+ * From how full something is to a level, with hysteresis. Pure: the state is the level, the input a share.
  */
 
 import type { Level } from '../contract/level.ts';
@@ -15,8 +15,17 @@ export interface Watermarks {
   softUntil: number;
 }
 
-/** Source: rollout guide, "Expected Behavior": soft at 5,000, hard at 9,000, ok below 2,000 of 10,000. */
+/** Of the queue. Source: rollout guide, "Expected Behavior": soft at 5,000, hard at 9,000, ok below 2,000 of 10,000. */
 export const WATERMARKS: Watermarks = { softFrom: 0.5, hardFrom: 0.9, hardUntil: 0.5, softUntil: 0.2 };
+
+/** Of memory, as shares of its limit: late and close together, for what is used includes what nobody needs any more. */
+export const MEMORY_WATERMARKS: Watermarks = { softFrom: 0.8, hardFrom: 0.9, hardUntil: 0.85, softUntil: 0.75 };
+
+/**
+ * Of a foreign store's queue that we look at ourselves: its own broadcaster's marks, 0.5 and 0.8, with a way back to
+ * ok that does not flap. Source: the original store, defaults of its coordinator.
+ */
+export const FOREIGN_WATERMARKS: Watermarks = { softFrom: 0.5, hardFrom: 0.8, hardUntil: 0.5, softUntil: 0.4 };
 
 /** The level after `level` when `share` of the capacity is taken. */
 export function nextLevel(level: Level, share: number, marks: Watermarks = WATERMARKS): Level {

@@ -1,10 +1,9 @@
 /** What is remembered of foreign stores, and for how long. */
 
 import { describe, expect, it } from 'vitest';
-import { COORDINATORS_MAX, FeedbackBoard } from '../../pipeline/backpressure/feedback.ts';
+import { COORDINATORS_MAX, FeedbackBoard, LATE_MAX_MS } from '../../pipeline/backpressure/feedback.ts';
 import type { Feedback } from '../../pipeline/contract/feedback.ts';
 import type { Level } from '../../pipeline/contract/level.ts';
-import { newSeed, randomFrom } from '../support/random.ts';
 
 const EXPIRY_MS = 60_000;
 
@@ -52,23 +51,28 @@ describe('feedback', () => {
     expect(board.level(1)).toBe('soft');
   });
 
-  const seed = newSeed();
-  it(`is right again with the first word that arrives after any loss, repetition and disorder (MDP_TEST_SEED=${seed})`, () => {
-    const random = randomFrom(seed);
-    const levels: readonly Level[] = ['ok', 'soft', 'hard'];
-    for (let run = 0; run < 200; run += 1) {
-      const board = new FeedbackBoard(EXPIRY_MS);
-      let nowMs = 0;
-      const sent: Feedback[] = [];
-      for (let step = 0; step < 50; step += 1) {
-        nowMs += random.below(2_000);
-        sent.push(say(random.pick(levels), { sentMs: nowMs }));
-        // Lost, late by up to 30 s, or one that was there before.
-        if (random.chance(0.6)) board.hear(random.pick(sent.filter(({ sentMs }) => sentMs! > nowMs - 30_000)), nowMs);
-      }
-      const truth = random.pick(levels);
-      board.hear(say(truth, { sentMs: nowMs + 1 }), nowMs + 1);
-      expect(board.level(nowMs + 1)).toBe(truth);
-    }
+  it('knows a late word as late even after the one before it has expired', () => {
+    // Seen failing: with expired coordinators forgotten, the late "hard" counted for another expiry.
+    const board = new FeedbackBoard(10_000);
+    board.hear(say('ok', { sentMs: 5_000 }), 5_000);
+    expect(board.hear(say('hard', { sentMs: 1_000 }), 31_000)).toBe(false);
+    expect([board.level(31_000), board.coordinators(31_000).size]).toEqual(['ok', 0]);
+  });
+
+  it('takes an older time for a clock that went back once it cannot be a late word any more', () => {
+    // Seen failing: with no end to the order, a store whose clock was an hour ahead once was never heard again.
+    const board = new FeedbackBoard(600_000);
+    board.hear(say('hard', { sentMs: 3_600_000 }), 0);
+    const later = [1_000, LATE_MAX_MS - 1, LATE_MAX_MS].map((nowMs) => board.hear(say('ok', { sentMs: nowMs }), nowMs));
+    expect(later).toEqual([false, false, true]);
+    expect(board.level(LATE_MAX_MS)).toBe('ok');
+  });
+
+  it('keeps the order of timed words across one without a time', () => {
+    const board = new FeedbackBoard(EXPIRY_MS);
+    board.hear(say('ok', { sentMs: 2_000 }), 2_000);
+    expect(board.hear(say('soft'), 3_000)).toBe(true);
+    expect(board.hear(say('hard', { sentMs: 1_000 }), 4_000)).toBe(false);
+    expect(board.level(4_000)).toBe('soft');
   });
 });

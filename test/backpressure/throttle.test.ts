@@ -1,92 +1,79 @@
 import { describe, expect, it } from 'vitest';
+import type { Observed } from '../../pipeline/backpressure/throttle.ts';
 import { Throttle, UNLISTED_PROVIDERS_MAX } from '../../pipeline/backpressure/throttle.ts';
 import { type Level, RATE_SCALE } from '../../pipeline/contract/level.ts';
+import { queueOf } from '../support/queue-view.ts';
+import { newSeed, randomFrom } from '../support/random.ts';
 
 const LISTED = new Map([['ibkr', { ticksPerSecond: 1_000, burst: 2_000 }]]);
 const OTHER = { ticksPerSecond: 10, burst: 20 };
+const ALL_WELL: Observed = { queue: queueOf({}), circuit: 'closed', feedback: 'ok', memoryShare: 0 };
 
 function throttle(rateScale: Readonly<Record<Level, number>> = RATE_SCALE): Throttle {
-  return new Throttle(LISTED, OTHER, rateScale);
+  const one = new Throttle(LISTED, OTHER, rateScale);
+  one.observe(ALL_WELL);
+  return one;
 }
 
-/** What the queue says on its own, reached from ok. */
-const SHARE_OF: Readonly<Record<Level, number>> = { ok: 0, soft: 0.6, hard: 0.95 };
+/** Brings the pod to a level by what a foreign store says: it concerns everybody, whatever waits. */
+function say(one: Throttle, feedback: Level): void {
+  one.observe({ ...ALL_WELL, feedback });
+}
 
-/** Queue level and store to the pod's level: the worst wins. A missing pair does not compile. */
-const WORST: Readonly<Record<Level, Readonly<Record<'open' | 'closed', Level>>>> = {
-  ok: { open: 'ok', closed: 'hard' },
-  soft: { open: 'soft', closed: 'hard' },
-  hard: { open: 'hard', closed: 'hard' },
-};
-
-const rows = Object.entries(WORST).flatMap(([queue, stores]) =>
-  Object.entries(stores).map(([store, level]) => ({ queue: queue as Level, store, level })),
-);
+const NEVER = Number.POSITIVE_INFINITY;
 
 describe('a throttle', () => {
-  it.each(rows)('is at $level when the queue says $queue and the store is $store', ({ queue, store, level }) => {
-    // Seen failing: with `this.#storeLevel = 'ok'` the rows ok and soft with a closed store, and the next test.
-    const one = throttle();
-    one.observe(SHARE_OF[queue], store === 'open');
-    expect([one.level, one.rateScale]).toEqual([level, RATE_SCALE[level]]);
-  });
-
   it('keeps the reason of the queue while the store is away, and falls back to it', () => {
     const one = throttle();
-    one.observe(0.6, false);
-    one.observe(0.3, false);
-    expect(one.level).toBe('hard');
-    one.observe(0.3, true);
-    expect(one.level).toBe('soft');
-    one.observe(0.1, true);
-    expect(one.level).toBe('ok');
+    const seen: Level[] = [];
+    for (const [ticks, circuit] of [
+      [6_000, 'open'],
+      [3_000, 'open'],
+      [3_000, 'half_open'],
+      [3_000, 'closed'],
+      [1_000, 'half_open'],
+      [1_000, 'closed'],
+    ] as const) {
+      one.observe({ ...ALL_WELL, queue: queueOf({ ibkr: ticks }), circuit });
+      seen.push(one.level);
+    }
+    expect(seen.join(' ')).toBe('hard hard soft soft soft ok');
+  });
+
+  it('looks at bytes as at ticks, whichever are nearer to their limit', () => {
+    const one = throttle();
+    const queue = queueOf({ ibkr: 100 }, 10_000, { depthBytes: 60, capacityBytes: 100 });
+    one.observe({ ...ALL_WELL, queue });
+    expect([one.level, one.levelOf('ibkr'), one.creditOf('ibkr')]).toEqual(['soft', 'soft', 0]);
   });
 
   it('takes its scales from the settings', () => {
     const one = throttle({ ok: 0.8, soft: 0.4, hard: 0.1 });
-    const seen = [one.rateScale];
-    for (const share of [0.6, 0.95]) seen.push((one.observe(share, true), one.rateScale));
+    const seen = (['ok', 'soft', 'hard'] as const).map((level) => (say(one, level), one.rateScale));
     expect(seen).toEqual([0.8, 0.4, 0.1]);
-  });
-
-  it('blames the provider at full scale and the system at any other level', () => {
-    const one = throttle();
-    expect(one.admit('ibkr', 2_000, 0)).toEqual({ ok: true });
-    expect(one.admit('ibkr', 100, 0)).toEqual({ ok: false, why: 'over-budget', retryAfterSeconds: 0.1 });
-    one.observe(0.6, true);
-    expect(one.admit('ibkr', 100, 0)).toEqual({ ok: false, why: 'backpressure', retryAfterSeconds: 0.2 });
-    one.observe(0.95, true);
-    const hard = { ok: false, why: 'backpressure', retryAfterSeconds: Number.POSITIVE_INFINITY };
-    expect(one.admit('ibkr', 1, 60_000)).toEqual(hard);
-  });
-
-  it('does not slow a provider by the flood of another', () => {
-    const one = throttle();
-    for (let at = 0; at < 50; at += 1) one.admit('flood', 20, 0);
-    expect(one.admit('ibkr', 2_000, 0)).toEqual({ ok: true });
-    expect(one.admit('third', 20, 0)).toEqual({ ok: true });
-  });
-
-  it('gives back what was refused after all, and never more than the burst', () => {
-    const one = throttle();
-    one.admit('ibkr', 2_000, 0);
-    one.giveBack('ibkr', 500, 0);
-    expect(one.admission('ibkr', 0).remainingTicks).toBe(500);
-    one.giveBack('ibkr', 9_000, 0);
-    expect(one.admission('ibkr', 0).remainingTicks).toBe(2_000);
   });
 
   it('shows quota and remainder as the level scales them', () => {
     const one = throttle();
     one.admit('ibkr', 500, 0);
-    const ok = { level: 'ok', rateScale: 1, quotaTicksPerSecond: 1_000, remainingTicks: 1_500 };
-    expect(one.admission('ibkr', 0)).toEqual(ok);
-    one.observe(0.6, true);
-    const soft = { level: 'soft', rateScale: 0.5, quotaTicksPerSecond: 500, remainingTicks: 1_000 };
-    expect(one.admission('ibkr', 0)).toEqual(soft);
-    one.observe(0.9, true);
-    const hard = { level: 'hard', rateScale: 0, quotaTicksPerSecond: 0, remainingTicks: 0 };
-    expect(one.admission('ibkr', 0)).toEqual(hard);
+    const shown = (['ok', 'soft', 'hard'] as const).map((level) => (say(one, level), one.admission('ibkr', 0)));
+    expect(shown).toEqual([
+      { level: 'ok', rateScale: 1, quotaTicksPerSecond: 1_000, remainingTicks: 1_500 },
+      { level: 'soft', rateScale: 0.5, quotaTicksPerSecond: 500, remainingTicks: 1_000 },
+      { level: 'hard', rateScale: 0, quotaTicksPerSecond: 0, remainingTicks: 0 },
+    ]);
+  });
+
+  it('gives back what was refused after all, to both accounts, and never more than the burst', () => {
+    const one = throttle();
+    one.admit('ibkr', 2_000, 0);
+    one.giveBack('ibkr', 500, 0);
+    expect(one.admission('ibkr', 0).remainingTicks).toBe(500);
+    say(one, 'hard');
+    expect(one.admit('ibkr', 500, 0)).toMatchObject({ why: 'backpressure' });
+    say(one, 'ok');
+    one.giveBack('ibkr', 9_000, 0);
+    expect(one.admission('ibkr', 0).remainingTicks).toBe(2_000);
   });
 
   it('keeps a bounded number of budgets for names nobody listed; the rest share one', () => {
@@ -107,5 +94,64 @@ describe('a throttle', () => {
     const one = throttle();
     for (let at = 0; at < UNLISTED_PROVIDERS_MAX * 2; at += 1) one.admit(`name-${at}`, 1, 0);
     expect(one.admit('ibkr', 2_000, 0)).toEqual({ ok: true });
+  });
+});
+
+describe('the blame for a refusal', () => {
+  it('is the provider’s, at any level, when full scale would have refused too', () => {
+    // Seen failing: with the level alone deciding, the second and third were blamed on the system.
+    const one = throttle();
+    expect(one.admit('ibkr', 2_000, 0)).toEqual({ ok: true });
+    expect(one.admit('ibkr', 100, 0)).toEqual({ ok: false, why: 'over-budget', retryAfterSeconds: 0.1 });
+    say(one, 'soft');
+    expect(one.admit('ibkr', 100, 0)).toEqual({ ok: false, why: 'over-budget', retryAfterSeconds: 0.2 });
+    say(one, 'hard');
+    expect(one.admit('ibkr', 100, 0)).toEqual({ ok: false, why: 'over-budget', retryAfterSeconds: 0.1 });
+  });
+
+  it('is the system’s when full scale would have admitted it, and no longer than that', () => {
+    const one = throttle();
+    say(one, 'soft');
+    expect(one.admit('ibkr', 1_000, 0)).toEqual({ ok: true });
+    expect(one.admit('ibkr', 900, 0)).toEqual({ ok: false, why: 'backpressure', retryAfterSeconds: 1.8 });
+    expect(one.admit('ibkr', 900, 0)).toEqual({ ok: false, why: 'over-budget', retryAfterSeconds: 1.8 });
+    say(one, 'hard');
+    expect(one.admit('ibkr', 100, 0)).toEqual({ ok: false, why: 'backpressure', retryAfterSeconds: NEVER });
+    expect(one.admit('ibkr', 100, 0)).toEqual({ ok: false, why: 'over-budget', retryAfterSeconds: 0.1 });
+  });
+
+  it('is the system’s still, where a level that has gone left too little', () => {
+    const one = throttle();
+    say(one, 'hard');
+    one.admit('ibkr', 1, 0);
+    say(one, 'ok');
+    expect(one.admit('ibkr', 1_500, 0)).toEqual({ ok: false, why: 'backpressure', retryAfterSeconds: 1.5 });
+  });
+
+  const seed = newSeed();
+  it(`never falls on a provider within its budget, and never beyond its budget on the system (MDP_TEST_SEED=${seed})`, () => {
+    // Seen failing: with the full account spending only what was admitted, 20 times the budget came back as the
+    // system's fault; with it not spending what the scaled one let through, both together passed the budget.
+    const random = randomFrom(seed);
+    for (let round = 0; round < 20; round += 1) {
+      const one = throttle();
+      const flood = random.pick([0.9, 3, 20]);
+      let nowMs = 0;
+      let admitted = 0;
+      let blamedOnUs = 0;
+      let blamedOnThem = 0;
+      for (let step = 0; step < 5_000; step += 1) {
+        if (random.chance(0.05)) say(one, random.pick(['ok', 'soft', 'hard']));
+        const ticks = random.between(1, 100);
+        nowMs += ticks / flood;
+        const outcome = one.admit('ibkr', ticks, nowMs);
+        if (outcome.ok) admitted += ticks;
+        else if (outcome.why === 'backpressure') blamedOnUs += ticks;
+        else blamedOnThem += ticks;
+        // A burst for each account, and the rate once.
+        expect(admitted + blamedOnUs).toBeLessThanOrEqual(2 * 2_000 + nowMs + 1e-6);
+      }
+      expect(blamedOnThem > 0).toBe(flood > 1);
+    }
   });
 });

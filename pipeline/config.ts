@@ -1,17 +1,15 @@
 /**
- * Every setting of a pod: its name, form, default and bounds. Read once at start; all problems are reported
- * together, and a setting that does not exist is one of them. Never quotes a secret.
+ * What a pod's settings mean: read once at start into one configuration, with their bounds and the relations between
+ * them; all problems are reported together. Never quotes a secret.
  */
 
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import type { Budget } from './backpressure/token-bucket.ts';
 import { BATCH_MAX_TICKS } from './contract/batch.ts';
 import { isProvider, PROVIDER_RULE } from './contract/identity.ts';
 import type { Level } from './contract/level.ts';
-import { RATE_SCALE } from './contract/level.ts';
 import { importSecret, SECRET_RULE, type SigningKey } from './contract/signature.ts';
-import { FUTURE_MAX_MS } from './contract/tick.ts';
+import { LOG_LEVELS, type LogLevel, SettingReader, unknownSettings } from './settings.ts';
 
 export interface ProviderOptions {
   budget: Budget;
@@ -25,7 +23,6 @@ export type StoreConfig =
       kind: 'postgres';
       url: string;
       connections: number;
-      callTimeoutMs: number;
       /** Undefined keeps all. */
       retentionDays: number | undefined;
     };
@@ -34,6 +31,10 @@ export interface Config {
   host: string;
   port: number;
   store: StoreConfig;
+  /** A call of the store has ended within this. */
+  storeTimeoutMs: number;
+  /** A sender has its answer within this. */
+  answerTimeoutMs: number;
   queueCapacityTicks: number;
   queueCapacityBytes: number;
   providers: ReadonlyMap<string, ProviderOptions>;
@@ -51,10 +52,13 @@ export interface Config {
   /** `POST /feedback` accepts nothing without it. */
   feedbackTokenHash: Uint8Array | undefined;
   feedbackExpiryMs: number;
+  /** Where a foreign store shows how full it is; undefined: nobody asks. */
+  feedbackPoll: { url: string; intervalMs: number; capacity: number } | undefined;
+  /** For the dead letters and receipts of every provider; without it only the edge may ask. */
+  opsTokenHash: Uint8Array | undefined;
+  /** Undefined: what the container may have, or no limit. */
+  memoryLimitBytes: number | undefined;
 }
-
-export const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const;
-export type LogLevel = (typeof LOG_LEVELS)[number];
 
 /**
  * The budget of a provider without one of its own: far above what a pod stores, so that only levels slow it.
@@ -62,75 +66,13 @@ export type LogLevel = (typeof LOG_LEVELS)[number];
 export const DEFAULT_BUDGET: Budget = { ticksPerSecond: 1_000_000, burst: 2_000_000 };
 
 /**
- * Room for the largest batch there can be, 8 MiB of characters at two bytes each and 10,000 rows or rejections: a
- * smaller queue would refuse it for ever.
+ * Room for the largest batch there can be: a body of 8 MiB, its characters once more at two bytes each or as the bytes
+ * of rejected ticks, and 10,000 rows or rejections. A smaller queue would refuse it for ever.
  */
-const QUEUE_MIN_BYTES = 24 * 1024 * 1024;
+const QUEUE_MIN_BYTES = 40 * 1024 * 1024;
 
 /** Guessing one of these over HTTP takes longer than the universe has. */
-const FEEDBACK_TOKEN_MIN_CHARS = 16;
-
-interface Setting {
-  name: string;
-  fallback: string;
-  /** One line for the settings table of the README. */
-  meaning: string;
-  secret?: true;
-}
-
-/** The table that the README shows; a test holds the two together. */
-export const SETTINGS = [
-  { name: 'MDP_HOST', fallback: '127.0.0.1', meaning: 'listen address' },
-  { name: 'MDP_PORT', fallback: '8000', meaning: 'listen port; 0 takes a free one' },
-  { name: 'MDP_STORE', fallback: 'sqlite:data/ticks.db', meaning: '`sqlite:PATH` or `postgres://…`', secret: true },
-  { name: 'MDP_STORE_CONNECTIONS', fallback: '4', meaning: 'PostgreSQL: groups written at once, 1 to 64' },
-  { name: 'MDP_STORE_TIMEOUT_MS', fallback: '5000', meaning: 'PostgreSQL: how long a call may take' },
-  { name: 'MDP_STORE_RETENTION_DAYS', fallback: '0', meaning: 'PostgreSQL: days of ticks that are kept; 0 keeps all' },
-  {
-    name: 'MDP_QUEUE_CAPACITY_TICKS',
-    fallback: '10000',
-    meaning: 'ticks that may wait for the store; a larger batch is 413',
-  },
-  { name: 'MDP_QUEUE_CAPACITY_BYTES', fallback: '67108864', meaning: 'bytes that may wait for the store' },
-  {
-    name: 'MDP_PROVIDERS',
-    fallback: '{"ibkr":{}}',
-    meaning:
-      'JSON, name to `ticksPerSecond` (1,000,000), `burst` (twice that), `negativePrices` (false); `"*"` is any name not listed',
-  },
-  {
-    name: 'MDP_EDGE_SECRETS',
-    fallback: '',
-    meaning: '`whsec_…` secrets, blank-separated, accepted on tick requests',
-    secret: true,
-  },
-  { name: 'MDP_DEV', fallback: '0', meaning: '`1`: unsigned requests are accepted, on loopback only' },
-  { name: 'MDP_DRAIN_TIMEOUT_MS', fallback: '20000', meaning: 'how long a drain may take' },
-  { name: 'MDP_FUTURE_MAX_MS', fallback: String(FUTURE_MAX_MS), meaning: 'ticks further in the future are rejected' },
-  { name: 'MDP_LEDGER_RETENTION_HOURS', fallback: '168', meaning: 'how long a batch id is recognised' },
-  { name: 'MDP_LOG_LEVEL', fallback: 'info', meaning: '`debug`, `info`, `warn` or `error`' },
-  { name: 'MDP_POD_NAME', fallback: 'pod', meaning: 'written beside every tick it stores; the host name when not set' },
-  {
-    name: 'MDP_FEEDBACK_TOKEN',
-    fallback: '',
-    meaning: 'accepted on `POST /feedback`, as the password in its URL or as `?token=`; none, no feedback',
-    secret: true,
-  },
-  { name: 'MDP_FB_ENABLE_FEEDBACK', fallback: '1', meaning: '`0` or `false`: `POST /feedback` accepts nothing' },
-  {
-    name: 'MDP_FEEDBACK_EXPIRY_MS',
-    fallback: '60000',
-    meaning: 'how long a word of a foreign store counts when no other follows',
-  },
-  { name: 'MDP_FB_SCALE_OK', fallback: String(RATE_SCALE.ok), meaning: 'rate scale at level ok, 0 to 1' },
-  { name: 'MDP_FB_SCALE_SOFT', fallback: String(RATE_SCALE.soft), meaning: 'rate scale at level soft, 0 to 1' },
-  { name: 'MDP_FB_SCALE_HARD', fallback: String(RATE_SCALE.hard), meaning: 'rate scale at level hard, 0 to 1' },
-] as const satisfies readonly Setting[];
-
-type SettingName = (typeof SETTINGS)[number]['name'];
-
-/** What Kubernetes injects for a Service whose name starts with "mdp-"; not ours, and not a typing error. */
-const SERVICE_VARIABLE = /^MDP_.*_(SERVICE_HOST|SERVICE_PORT\w*|PORT(_\d+_\w+)?)$/;
+const TOKEN_MIN_CHARS = 16;
 
 export type ConfigOutcome = { ok: true; config: Config } | { ok: false; problems: string[] };
 
@@ -142,6 +84,8 @@ export async function readConfig(env: Readonly<Record<string, string | undefined
     host: reader.text('MDP_HOST'),
     port: reader.integer('MDP_PORT', 0, 65_535),
     store: readStore(reader),
+    storeTimeoutMs: reader.integer('MDP_STORE_TIMEOUT_MS', 100, 60_000),
+    answerTimeoutMs: reader.integer('MDP_ANSWER_TIMEOUT_MS', 200, 120_000),
     queueCapacityTicks: reader.integer('MDP_QUEUE_CAPACITY_TICKS', 1, 10_000_000),
     queueCapacityBytes: reader.integer('MDP_QUEUE_CAPACITY_BYTES', QUEUE_MIN_BYTES, 16 * 1024 ** 3),
     ...readProviders(reader),
@@ -159,6 +103,9 @@ export async function readConfig(env: Readonly<Record<string, string | undefined
     },
     feedbackTokenHash: readFeedbackToken(reader),
     feedbackExpiryMs: reader.integer('MDP_FEEDBACK_EXPIRY_MS', 1_000, 86_400_000),
+    feedbackPoll: readFeedbackPoll(reader),
+    opsTokenHash: readToken(reader, 'MDP_OPS_TOKEN'),
+    memoryLimitBytes: reader.integer('MDP_MEMORY_LIMIT_MIB', 0, 1024 * 1024) * 1024 * 1024 || undefined,
   };
   checkRelations(config, problems);
   return problems.length === 0 ? { ok: true, config } : { ok: false, problems };
@@ -168,6 +115,15 @@ function checkRelations(config: Config, problems: string[]): void {
   const { ok, soft, hard } = config.rateScale;
   if (!(ok >= soft && soft >= hard)) {
     problems.push('MDP_FB_SCALE_OK must be at least MDP_FB_SCALE_SOFT, and that at least MDP_FB_SCALE_HARD');
+  }
+  if (config.storeTimeoutMs >= config.answerTimeoutMs) {
+    problems.push(
+      `MDP_STORE_TIMEOUT_MS (${config.storeTimeoutMs}) must be less than MDP_ANSWER_TIMEOUT_MS (${config.answerTimeoutMs}): a batch that is being written is answered by its write`,
+    );
+  }
+  const poll = config.feedbackPoll;
+  if (poll !== undefined && poll.intervalMs * 2 > config.feedbackExpiryMs) {
+    problems.push('MDP_FEEDBACK_POLL_INTERVAL_MS must be at most half of MDP_FEEDBACK_EXPIRY_MS');
   }
   if (config.dev && !isLoopback(config.host)) {
     problems.push(`MDP_DEV=1 accepts unsigned requests and so needs a loopback MDP_HOST, not ${config.host}`);
@@ -184,80 +140,11 @@ export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(host);
 }
 
-function unknownSettings(env: Readonly<Record<string, string | undefined>>): string[] {
-  const names = new Set<string>(
-    SETTINGS.flatMap((setting) => ('secret' in setting ? [setting.name, `${setting.name}_FILE`] : [setting.name])),
-  );
-  return Object.keys(env)
-    .filter((name) => name.startsWith('MDP_') && !names.has(name) && !SERVICE_VARIABLE.test(name))
-    .map((name) => `${name} is no setting of this pod`);
-}
-
-function fallbackOf(name: SettingName): string {
-  return SETTINGS.find((setting) => setting.name === name)!.fallback;
-}
-
-/** Reads single settings; every complaint goes into `problems`, and a value of the right type comes back anyway. */
-class SettingReader {
-  readonly #env: Readonly<Record<string, string | undefined>>;
-  readonly problems: string[];
-
-  constructor(env: Readonly<Record<string, string | undefined>>, problems: string[]) {
-    this.#env = env;
-    this.problems = problems;
-  }
-
-  text(name: SettingName): string {
-    const given = this.#env[name];
-    return given === undefined || given === '' ? fallbackOf(name) : given;
-  }
-
-  /** The setting or the content of the file that `NAME_FILE` names. */
-  secret(name: SettingName): string {
-    const file = this.#env[`${name}_FILE`];
-    if (file === undefined || file === '') return this.text(name);
-    if (this.#env[name]) this.problems.push(`${name} and ${name}_FILE are both set`);
-    try {
-      return readFileSync(file, 'utf8').trim();
-    } catch (cause) {
-      this.problems.push(`${name}_FILE cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`);
-      return '';
-    }
-  }
-
-  integer(name: SettingName, min: number, max: number): number {
-    const text = this.text(name);
-    const value = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
-    if (value >= min && value <= max) return value;
-    this.problems.push(`${name} must be an integer of ${min} to ${max}, not ${JSON.stringify(text)}`);
-    return min;
-  }
-
-  share(name: SettingName): number {
-    const text = this.text(name);
-    const value = /^\d(\.\d{1,6})?$/.test(text) ? Number(text) : Number.NaN;
-    if (value >= 0 && value <= 1) return value;
-    this.problems.push(`${name} must be a number of 0 to 1, not ${JSON.stringify(text)}`);
-    // The default, so that the relations between the scales find no fault that is not there.
-    return Number(fallbackOf(name));
-  }
-
-  oneOf<Choice extends string>(name: SettingName, choices: readonly Choice[]): Choice {
-    const text = this.text(name);
-    const choice = choices.find((one) => one === text);
-    if (choice !== undefined) return choice;
-    this.problems.push(`${name} must be one of ${choices.join(', ')}, not ${JSON.stringify(text)}`);
-    return choices[0]!;
-  }
-}
-
 function readStore(reader: SettingReader): StoreConfig {
   const text = reader.secret('MDP_STORE');
   const connections = reader.integer('MDP_STORE_CONNECTIONS', 1, 64);
-  const callTimeoutMs = reader.integer('MDP_STORE_TIMEOUT_MS', 100, 60_000);
   const retentionDays = reader.integer('MDP_STORE_RETENTION_DAYS', 0, 36_500) || undefined;
-  if (/^postgres(ql)?:\/\//.test(text))
-    return { kind: 'postgres', url: text, connections, callTimeoutMs, retentionDays };
+  if (/^postgres(ql)?:\/\//.test(text)) return { kind: 'postgres', url: text, connections, retentionDays };
   const path = text.startsWith('sqlite:') ? text.slice('sqlite:'.length) : '';
   // What was meant for a URL may hold a password: name its beginning alone.
   const scheme = text.split(':', 1)[0]!.slice(0, 20);
@@ -279,15 +166,39 @@ async function readKeys(reader: SettingReader): Promise<SigningKey[]> {
   return keys;
 }
 
-/** Only its hash is kept: what is compared later has one length and is no secret. */
 function readFeedbackToken(reader: SettingReader): Uint8Array | undefined {
   const enabled = ['1', 'true'].includes(reader.oneOf('MDP_FB_ENABLE_FEEDBACK', ['1', '0', 'true', 'false']));
-  const token = reader.secret('MDP_FEEDBACK_TOKEN');
+  const hash = readToken(reader, 'MDP_FEEDBACK_TOKEN');
+  return enabled ? hash : undefined;
+}
+
+/** Only its hash is kept: what is compared later has one length and is no secret. */
+function readToken(reader: SettingReader, name: 'MDP_FEEDBACK_TOKEN' | 'MDP_OPS_TOKEN'): Uint8Array | undefined {
+  const token = reader.secret(name);
   if (token === '') return undefined;
-  if (token.length < FEEDBACK_TOKEN_MIN_CHARS) {
-    reader.problems.push(`MDP_FEEDBACK_TOKEN must be at least ${FEEDBACK_TOKEN_MIN_CHARS} characters long`);
+  if (token.length < TOKEN_MIN_CHARS) {
+    reader.problems.push(`${name} must be at least ${TOKEN_MIN_CHARS} characters long`);
   }
-  return enabled ? new Uint8Array(createHash('sha256').update(token).digest()) : undefined;
+  return new Uint8Array(createHash('sha256').update(token).digest());
+}
+
+function readFeedbackPoll(reader: SettingReader): Config['feedbackPoll'] {
+  const text = reader.secret('MDP_FEEDBACK_POLL_URL');
+  const intervalMs = reader.integer('MDP_FEEDBACK_POLL_INTERVAL_MS', 500, 3_600_000);
+  const capacity = reader.integer('MDP_FEEDBACK_POLL_CAPACITY', 1, 1_000_000_000);
+  if (text === '') return undefined;
+  const url = URL.parse(text);
+  if (url === null || !['http:', 'https:'].includes(url.protocol)) {
+    reader.problems.push('MDP_FEEDBACK_POLL_URL must begin with http:// or https://');
+    return undefined;
+  }
+  try {
+    decodeURIComponent(url.username + url.password);
+  } catch {
+    reader.problems.push('MDP_FEEDBACK_POLL_URL: user and password must be percent-encoded UTF-8');
+    return undefined;
+  }
+  return { url: text, intervalMs, capacity };
 }
 
 function readProviders(reader: SettingReader): Pick<Config, 'providers' | 'otherProviders'> {

@@ -10,6 +10,7 @@ import { type Store, StoreOpenError } from './sink/store.ts';
 import { PostgresStore } from './store/postgres.ts';
 import { SqliteStore } from './store/sqlite.ts';
 import { createLog } from './telemetry/log.ts';
+import { garbageCollector, MemoryMeter, usedBytes } from './telemetry/memory.ts';
 import { createPod } from './topology.ts';
 
 const nowMs = Date.now;
@@ -23,20 +24,41 @@ if (!outcome.ok) {
 const { config } = outcome;
 const log = createLog(config.logLevel, nowMs, write);
 const store = createStore();
-const pod = createPod({ config, store, log, nowMs, sleep: (ms) => sleep(ms) });
+const memory = new MemoryMeter({
+  limitBytes: config.memoryLimitBytes ?? process.constrainedMemory(),
+  nowMs,
+  usedBytes,
+  collectGarbage: garbageCollector(),
+});
+const pod = createPod({
+  config,
+  store,
+  log,
+  nowMs,
+  random: Math.random,
+  sleep: (ms) => sleep(ms),
+  after: (ms, then) => {
+    const timer = setTimeout(then, ms);
+    return () => clearTimeout(timer);
+  },
+  memoryShare: () => memory.share(),
+  loopMs: () => performance.eventLoopUtilization().active,
+  fetch,
+});
 
 function createStore(): Store {
-  const { ledgerRetentionMs, podName } = config;
+  const { ledgerRetentionMs, podName, storeTimeoutMs } = config;
   const common = {
     pod: podName,
     ledgerRetentionMs,
+    callTimeoutMs: storeTimeoutMs,
     nowMs,
     onEvent: (level: 'warn' | 'error', event: string, detail: string) => log(level, event, { detail }),
   };
   if (config.store.kind === 'sqlite') return new SqliteStore({ ...common, path: config.store.path });
-  const { url, connections, callTimeoutMs, retentionDays } = config.store;
+  const { url, connections, retentionDays } = config.store;
   const random = Math.random;
-  return new PostgresStore({ ...common, url, connections, callTimeoutMs, tickRetentionDays: retentionDays, random });
+  return new PostgresStore({ ...common, url, connections, tickRetentionDays: retentionDays, random });
 }
 
 let stopping = false;

@@ -12,20 +12,33 @@ import { BoundedQueue } from './queue/bounded-queue.ts';
 import type { Delivery } from './queue/delivery.ts';
 import type { Store } from './sink/store.ts';
 import { Writer, WRITER_BOUNDS, type WriterBounds } from './sink/writer.ts';
+import { type Access, mayRead } from './source/access.ts';
+import { listDeadLetters, replayDeadLetters } from './source/dead-letters.ts';
 import { takeFeedback } from './source/feedback.ts';
-import { type Answer, createHttpServer, type Route } from './source/http.ts';
+import { FeedbackPoller } from './source/feedback-poller.ts';
+import { type Answer, createHttpServer, type Handler, type Route } from './source/http.ts';
 import { readQuotes, readTrades } from './source/read-back.ts';
+import { readReceipt } from './source/receipts.ts';
 import { TickIntake } from './source/ticks.ts';
-import { Books, residue, sum } from './telemetry/books.ts';
+import { Books } from './telemetry/books.ts';
+import { CapacityMeter } from './telemetry/capacity.ts';
+import { DemandMeter } from './telemetry/demand.ts';
 import type { Log } from './telemetry/log.ts';
 import { createMetrics } from './telemetry/metrics.ts';
-import { health, metrics, type OpsParts, type Phase, ready, SERVICE_NAME, status } from './telemetry/ops.ts';
+import { health, metrics, type OpsParts, type Phase, ready, status } from './telemetry/ops.ts';
 import { RateMeter } from './telemetry/rate-meter.ts';
+import { snapshot } from './telemetry/snapshot.ts';
 
 /** Between `/ready` turning 503 and the last idle connection being closed, so that a balancer has looked. */
 const READY_LINGER_MS = 250;
 /** For the last answers to leave, once nothing is held any more. */
 const CLOSE_LINGER_MS = 1_000;
+/** For the store to close. What it has committed is durable, and what it hangs on has been answered. */
+const STORE_CLOSE_MAX_MS = 1_000;
+/** Beyond the deadline that a store keeps by itself. */
+const STORE_CALL_GRACE_MS = 1_000;
+/** One look at a foreign store's metrics. */
+const POLL_TIMEOUT_MS = 2_000;
 
 export interface Pod {
   /** Opens the store and listens; throws what the store or the socket threw. */
@@ -39,86 +52,165 @@ export interface PodParts {
   store: Store;
   log: Log;
   nowMs: () => number;
+  /** 0 up to, but not, 1. */
+  random: () => number;
   sleep: (ms: number) => Promise<void>;
+  /** Calls `then` after so long; the result takes it back. */
+  after: (ms: number, then: () => void) => () => void;
+  /** Memory of this process as a share of what it may have; 0 where there is no limit. */
+  memoryShare: () => number;
+  /** Milliseconds in which the event loop was busy, since the start. */
+  loopMs: () => number;
+  fetch: typeof fetch;
 }
 
-export function createPod({ config, store, log, nowMs, sleep }: PodParts): Pod {
+export function createPod({
+  config,
+  store,
+  log,
+  nowMs,
+  random,
+  sleep,
+  after,
+  memoryShare,
+  loopMs,
+  fetch,
+}: PodParts): Pod {
   const startedAtMs = nowMs();
   let phase: Phase = 'starting';
   const queue = new BoundedQueue<Delivery>(config.queueCapacityTicks, config.queueCapacityBytes);
-  const writer = new Writer(queue, store, writerBounds(config.store));
   const budgets = new Map([...config.providers].map(([name, options]) => [name, options.budget]));
   const throttle = new Throttle(budgets, config.otherProviders.budget, config.rateScale);
   const books = new Books(config.providers.keys(), (provider) =>
     log('warn', 'provider_labels_full', { provider, detail: 'further providers share the label "other"' }),
   );
-  const isStoreOpen = (): boolean => store.isOpen;
-  const written = new RateMeter(nowMs());
-  const storedTicks = (): number => {
-    let total = 0;
-    for (const [, one] of books.entries()) total += one.stored + one.duplicate;
-    return total;
-  };
-
   const board = new FeedbackBoard(config.feedbackExpiryMs);
-  const observe = (): void => {
-    throttle.observe(queue.depthTicks / queue.capacityTicks, store.isOpen, board.level(nowMs()));
+  const writer: Writer = new Writer({
+    queue,
+    store,
+    bounds: writerBounds(config.store, config.storeTimeoutMs),
+    nowMs,
+    random,
+    after,
+    onEvent: log,
+    onWrite: (seconds, outcome) => podMetrics.storeWriteSeconds.observe({ outcome }, seconds),
+  });
+  const demand = new DemandMeter(config.providers.keys());
+  const capacity = new CapacityMeter();
+  const written = new RateMeter(nowMs());
+  const growth = { ticks: 0, perSecond: 0 };
+  const secondsToDrain = (ticks: number): number | undefined => {
+    // Groups come in lumps, and a store that is away comes back as fast as it was: a count that stands still says nothing.
+    if (books.writtenTicks !== growth.ticks) {
+      growth.ticks = books.writtenTicks;
+      growth.perSecond = written.perSecond(growth.ticks, nowMs());
+    }
+    return growth.perSecond > 0 ? ticks / growth.perSecond : undefined;
   };
+  const observe = (): void => {
+    throttle.observe({ queue, circuit: writer.circuit, feedback: board.level(nowMs()), memoryShare: memoryShare() });
+  };
+  const isStoreOpen = (): boolean => writer.circuit !== 'open';
+  const rulesOf = (provider: string) => ({
+    nowMs: nowMs(),
+    futureMaxMs: config.futureMaxMs,
+    negativePrices: (config.providers.get(provider) ?? config.otherProviders).negativePrices,
+  });
+
+  const podMetrics = createMetrics({
+    books,
+    levelOf: (provider) => (observe(), throttle.levelOf(provider)),
+    rateScaleOf: (provider) => (observe(), throttle.rateScaleOf(provider)),
+    depthTicks: () => queue.depthTicks,
+    coordinators: () => board.coordinators(nowMs()),
+    depthBytes: () => queue.depthBytes,
+    capacityTicks: queue.capacityTicks,
+    queueDelaySeconds: () => secondsToDrain(queue.depthTicks),
+    circuit: () => writer.circuit,
+    demand: () => demand.perSecond(nowMs()),
+    capacityTicksPerSecond: () => {
+      const work = { ticks: books.writtenTicks, writingMs: writer.writingMs, loopMs: loopMs() };
+      return capacity.ticksPerSecond(work, nowMs());
+    },
+  });
   const intake = new TickIntake({
     queue,
     throttle,
     books,
     edgeKeys: config.edgeKeys,
     acceptUnsigned: config.dev,
-    futureMaxMs: config.futureMaxMs,
-    negativePrices: (provider) => (config.providers.get(provider) ?? config.otherProviders).negativePrices,
+    rulesOf,
     isDraining: () => phase === 'draining',
     isStoreOpen,
-    secondsToDrain: (ticks) => {
-      const perSecond = written.perSecond(storedTicks(), nowMs());
-      return perSecond > 0 ? ticks / perSecond : undefined;
+    creditOf: (provider) => {
+      if (throttle.levelOf(provider) !== 'ok') return 0;
+      return throttle.creditOf(provider) + queue.depthTicksOf(provider) + writer.ticksInFlight(provider);
     },
+    storeRetrySeconds: () => writer.retryInMs / 1000,
+    answerTimeoutMs: config.answerTimeoutMs,
+    onBatch: ({ provider, batchId, ticks, isEdges }) => {
+      podMetrics.batchTicks.observe(ticks);
+      demand.arrived(books.labelOf(provider), isEdges ? 'edge' : 'direct', `${provider}/${batchId}`, ticks, nowMs());
+    },
+    onCommit: (provider, newestTsMs) => {
+      if (newestTsMs === undefined) return;
+      const ageSeconds = Math.max(0, nowMs() - newestTsMs) / 1000;
+      podMetrics.eventToCommitSeconds.observe({ provider: books.labelOf(provider) }, ageSeconds);
+    },
+    secondsToDrain,
     observe,
     wake: () => writer.wake(),
     nowMs,
   });
-
-  const podMetrics = createMetrics({
-    books,
-    level: () => (observe(), throttle.level),
-    rateScale: () => (observe(), throttle.rateScale),
-    depthTicks: () => queue.depthTicks,
-    coordinators: () => board.coordinators(nowMs()),
-    depthBytes: () => queue.depthBytes,
-    capacityTicks: queue.capacityTicks,
-    storeOpen: isStoreOpen,
-  });
-  const ops: OpsParts = { phase: () => phase, isStoreOpen, snapshot, metrics: podMetrics };
-
-  const routes: Route[] = [
-    {
-      method: 'POST',
-      pattern: /^\/v1\/ticks\/([^/]+)$/,
-      handle: (request, [provider = '']) => timed(intake.handle(request, provider)),
+  const ops: OpsParts = {
+    phase: () => phase,
+    isStoreOpen,
+    snapshot: () => {
+      observe();
+      return snapshot({ config, startedAtMs, nowMs: nowMs(), phase, throttle, queue, writer, books });
     },
-    { method: 'GET', pattern: /^\/v1\/trades\/([^/]+)\/([^/]+)$/, handle: readTrades(store) },
-    { method: 'GET', pattern: /^\/v1\/quotes\/([^/]+)\/([^/]+)$/, handle: readQuotes(store) },
-    {
-      method: 'POST',
-      pattern: /^\/feedback$/,
-      handle: (request, _parts, url) =>
-        takeFeedback({ board, tokenHash: config.feedbackTokenHash, nowMs }, request, url),
-    },
-    { method: 'GET', pattern: /^\/health$/, handle: health },
-    { method: 'GET', pattern: /^\/ready$/, handle: () => ready(ops) },
-    { method: 'GET', pattern: /^\/status$/, handle: () => status(ops) },
-    { method: 'GET', pattern: /^\/metrics$/, handle: () => metrics(ops) },
-  ];
-  const server = createHttpServer(routes, (cause) =>
+    metrics: podMetrics,
+  };
+  const access: Access = { edgeKeys: config.edgeKeys, opsTokenHash: config.opsTokenHash, open: config.dev, nowMs };
+  const server = createHttpServer(routes(), (cause) =>
     log('error', 'unforeseen', { detail: cause instanceof Error ? cause.stack : String(cause) }),
   );
+  const poller =
+    config.feedbackPoll === undefined
+      ? undefined
+      : new FeedbackPoller({ board, ...config.feedbackPoll, timeoutMs: POLL_TIMEOUT_MS, fetch, after, nowMs, log });
 
   return { start, drain };
+
+  function routes(): Route[] {
+    const deadLetters = { store, books, rulesOf, nowMs };
+    return [
+      {
+        method: 'POST',
+        pattern: /^\/v1\/ticks\/([^/]+)$/,
+        handle: (request, [provider = '']) => timed(intake.handle(request, provider)),
+      },
+      { method: 'GET', pattern: /^\/v1\/trades\/([^/]+)\/([^/]+)$/, handle: readTrades(store) },
+      { method: 'GET', pattern: /^\/v1\/quotes\/([^/]+)\/([^/]+)$/, handle: readQuotes(store) },
+      { method: 'GET', pattern: /^\/v1\/receipts\/([^/]+)\/([^/]+)$/, handle: guardedBy(access, readReceipt(store)) },
+      { method: 'GET', pattern: /^\/v1\/dead-letters\/([^/]+)$/, handle: guardedBy(access, listDeadLetters(store)) },
+      {
+        method: 'POST',
+        pattern: /^\/v1\/dead-letters\/([^/]+)\/replay$/,
+        handle: guardedBy(access, replayDeadLetters(deadLetters)),
+      },
+      {
+        method: 'POST',
+        pattern: /^\/feedback$/,
+        handle: (request, _parts, url) =>
+          takeFeedback({ board, tokenHash: config.feedbackTokenHash, nowMs }, request, url),
+      },
+      { method: 'GET', pattern: /^\/health$/, handle: health },
+      { method: 'GET', pattern: /^\/ready$/, handle: () => ready(ops) },
+      { method: 'GET', pattern: /^\/status$/, handle: () => status(ops) },
+      { method: 'GET', pattern: /^\/metrics$/, handle: () => metrics(ops) },
+    ];
+  }
 
   async function timed(answering: Promise<Answer>): Promise<Answer> {
     const sinceMs = nowMs();
@@ -132,6 +224,7 @@ export function createPod({ config, store, log, nowMs, sleep }: PodParts): Pod {
     await listen(server, config.port, config.host);
     const { port } = server.address() as AddressInfo;
     phase = 'serving';
+    poller?.start();
     if (config.dev) log('warn', 'unsigned_requests_accepted', { detail: 'MDP_DEV=1, on loopback only' });
     log('info', 'Application startup complete', {
       host: config.host,
@@ -144,61 +237,40 @@ export function createPod({ config, store, log, nowMs, sleep }: PodParts): Pod {
 
   async function drain(): Promise<boolean> {
     phase = 'draining';
-    log('info', 'draining', { depthTicks: queue.depthTicks, inFlightTicks: writer.ticksInFlight });
+    log('info', 'draining', { depthTicks: queue.depthTicks, inFlightTicks: writer.ticksInFlight() });
+    await poller?.stop();
     const settled = await Promise.race([
       writer.idle().then(() => true),
       sleep(config.drainTimeoutMs).then(() => false),
     ]);
+    // Whoever still waits is told so; a connection that just ends is no answer.
+    if (!settled) writer.abandon('this pod had to end before the store committed the batch');
     await sleep(READY_LINGER_MS);
     const closed = new Promise<void>((resolve) => server.close(() => resolve()));
     server.closeIdleConnections();
     // Every settlement has been answered within this; what is still open is a body that trickles in.
     await Promise.race([closed, sleep(CLOSE_LINGER_MS)]);
     server.closeAllConnections();
-    await store.close();
+    await Promise.race([store.close(), sleep(STORE_CLOSE_MAX_MS)]);
     log(settled ? 'info' : 'error', 'drained', { settled, depthTicks: queue.depthTicks });
     return settled;
   }
+}
 
-  function snapshot(): Record<string, unknown> {
-    observe();
-    const providers: Record<string, unknown> = {};
-    for (const [provider, one] of books.entries()) {
-      providers[provider] = {
-        offered: one.offered,
-        stored: one.stored,
-        duplicate: one.duplicate,
-        rejected: sum(one.rejected),
-        refused: sum(one.refused),
-        inFlight: one.inFlight,
-        residue: residue(one),
-      };
-    }
-    return {
-      service: SERVICE_NAME,
-      pod: config.podName,
-      phase,
-      uptimeSeconds: Math.round((nowMs() - startedAtMs) / 1000),
-      level: throttle.level,
-      rateScale: throttle.rateScale,
-      reasons: throttle.reasons,
-      queue: {
-        depthTicks: queue.depthTicks,
-        capacityTicks: queue.capacityTicks,
-        depthBytes: queue.depthBytes,
-        capacityBytes: queue.capacityBytes,
-        beingWrittenTicks: writer.ticksInFlight,
-      },
-      store: { kind: config.store.kind, open: store.isOpen },
-      providers,
-    };
-  }
+/** For those who may look at the provider that the path names first. */
+function guardedBy(access: Access, handle: Handler): Handler {
+  return async (request, parts, url) => (await mayRead(access, request, parts[0] ?? '')) ?? handle(request, parts, url);
 }
 
 /** Each of several connections is kept busy; one file wants one group ahead and no more. */
-function writerBounds(store: StoreConfig): WriterBounds {
-  return store.kind === 'postgres' ? { ...WRITER_BOUNDS, inFlightMaxGroups: store.connections } : WRITER_BOUNDS;
+function writerBounds(store: StoreConfig, storeTimeoutMs: number): WriterBounds {
+  const bounds = { ...WRITER_BOUNDS, callTimeoutMs: storeTimeoutMs + STORE_CALL_GRACE_MS };
+  if (store.kind === 'sqlite') return bounds;
+  return { ...bounds, inFlightMaxGroups: store.connections, pipelineMaxWaitMs: POSTGRES_PIPELINE_MAX_WAIT_MS };
 }
+
+/** A commit of the server takes a few of these; while one waits for it, another connection is free. */
+const POSTGRES_PIPELINE_MAX_WAIT_MS = 10;
 
 function listen(server: Server, port: number, host: string): Promise<void> {
   return new Promise((resolve, reject) => {

@@ -2,7 +2,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { type Config, DEFAULT_BUDGET, isLoopback, readConfig, SETTINGS } from '../pipeline/config.ts';
+import { type Config, DEFAULT_BUDGET, isLoopback, readConfig } from '../pipeline/config.ts';
+import { SETTINGS } from '../pipeline/settings.ts';
 import { BATCH_MAX_TICKS, UNPACKED_MAX_BYTES } from '../pipeline/contract/batch.ts';
 import { generateSecret } from '../pipeline/contract/signature.ts';
 
@@ -37,6 +38,8 @@ describe('the defaults', () => {
       host: '127.0.0.1',
       port: 8000,
       store: { kind: 'sqlite', path: 'data/ticks.db' },
+      storeTimeoutMs: 5_000,
+      answerTimeoutMs: 8_000,
       queueCapacityTicks: 10_000,
       queueCapacityBytes: 64 * 1024 * 1024,
       providers: new Map([['ibkr', { budget: DEFAULT_BUDGET, negativePrices: false }]]),
@@ -51,6 +54,9 @@ describe('the defaults', () => {
       rateScale: { ok: 1, soft: 0.5, hard: 0 },
       feedbackTokenHash: undefined,
       feedbackExpiryMs: 60_000,
+      feedbackPoll: undefined,
+      opsTokenHash: undefined,
+      memoryLimitBytes: undefined,
     });
   });
 
@@ -65,9 +71,9 @@ describe('the defaults', () => {
   });
 
   it('leave room in bytes for the largest batch in the smallest queue', async () => {
-    const { queueCapacityBytes } = await config({ MDP_QUEUE_CAPACITY_BYTES: '25165824' });
-    expect(queueCapacityBytes).toBeGreaterThan(2 * UNPACKED_MAX_BYTES + BATCH_MAX_TICKS * 240);
-    expect(await problems({ MDP_QUEUE_CAPACITY_BYTES: '25165823' })).toHaveLength(1);
+    const { queueCapacityBytes } = await config({ MDP_QUEUE_CAPACITY_BYTES: '41943040' });
+    expect(queueCapacityBytes).toBeGreaterThan(3 * UNPACKED_MAX_BYTES + BATCH_MAX_TICKS * 240);
+    expect(await problems({ MDP_QUEUE_CAPACITY_BYTES: '41943039' })).toHaveLength(1);
   });
 });
 
@@ -123,6 +129,37 @@ describe('what is wrong', () => {
     ]);
     const same = await config({ MDP_FB_SCALE_OK: '0.5', MDP_FB_SCALE_SOFT: '0.5', MDP_FB_SCALE_HARD: '0.5' });
     expect(same.rateScale).toEqual({ ok: 0.5, soft: 0.5, hard: 0.5 });
+  });
+});
+
+describe('the time limits', () => {
+  it('have to fit into each other: a call of the store into the answer, two looks at a foreign store into their expiry', async () => {
+    expect(await problems({ MDP_STORE_TIMEOUT_MS: '8000' })).toEqual([
+      expect.stringContaining('MDP_ANSWER_TIMEOUT_MS'),
+    ]);
+    expect(await problems({ MDP_STORE_TIMEOUT_MS: '7999' })).toEqual([]);
+    const poll = { MDP_FEEDBACK_POLL_URL: 'http://store:9090/metrics', MDP_FEEDBACK_EXPIRY_MS: '9999' };
+    expect(await problems(poll)).toEqual([expect.stringContaining('MDP_FEEDBACK_POLL_INTERVAL_MS')]);
+    expect(await problems({ ...poll, MDP_FEEDBACK_EXPIRY_MS: '10000' })).toEqual([]);
+  });
+});
+
+describe('what others may ask', () => {
+  it('takes a token of its own, of which only the hash is kept', async () => {
+    expect(await problems({ MDP_OPS_TOKEN: 'short' })).toEqual([expect.stringMatching(/^MDP_OPS_TOKEN must be/)]);
+    const { opsTokenHash } = await config({ MDP_OPS_TOKEN_FILE: fileOf('ops', 'a-long-enough-token\n') });
+    expect(opsTokenHash).toHaveLength(32);
+  });
+
+  it('is a poll of a foreign store only with a URL that can be one, which is not quoted', async () => {
+    expect((await config({ MDP_FEEDBACK_POLL_URL: 'https://u:p@store/metrics' })).feedbackPoll).toEqual({
+      url: 'https://u:p@store/metrics',
+      intervalMs: 5_000,
+      capacity: 10_000,
+    });
+    for (const url of ['ftp://u:hunter2@store', 'http://u:hunter2%zz@store', 'http://hunter2%ff@store', 'hunter2']) {
+      expect(await problems({ MDP_FEEDBACK_POLL_URL: url }), url).toEqual([expect.not.stringContaining('hunter2')]);
+    }
   });
 });
 
@@ -194,8 +231,9 @@ describe('secrets', () => {
 describe('MDP_STORE', () => {
   const URL_WITH_PASSWORD = 'postgres://mdp:hunter2hunter2@db.example:5432/ticks?sslmode=verify-full';
 
+  const postgres = { kind: 'postgres', url: URL_WITH_PASSWORD, connections: 4 };
+
   it('may be a PostgreSQL, with connections, deadline and retention of its own, also from a file', async () => {
-    const postgres = { kind: 'postgres', url: URL_WITH_PASSWORD, connections: 4, callTimeoutMs: 5_000 };
     const file = fileOf('store', `${URL_WITH_PASSWORD}\n`);
     for (const given of [{ MDP_STORE: URL_WITH_PASSWORD }, { MDP_STORE_FILE: file }]) {
       expect((await config(given)).store).toEqual({ ...postgres, retentionDays: undefined });
@@ -204,7 +242,6 @@ describe('MDP_STORE', () => {
     expect((await config({ MDP_STORE: URL_WITH_PASSWORD, ...set })).store).toEqual({
       ...postgres,
       connections: 8,
-      callTimeoutMs: 900,
       retentionDays: 30,
     });
   });

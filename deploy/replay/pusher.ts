@@ -7,14 +7,13 @@ import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
 import { Agent, type Dispatcher, errors, request } from 'undici';
 import { problemName, type Rejection, RETRY_AFTER_HEADER, type StoredAnswer } from '../../pipeline/contract/answer.ts';
-import { isLevel, type Level, LEVEL_HEADER } from '../../pipeline/contract/level.ts';
+import { CREDIT_HEADER, isLevel, type Level, LEVEL_HEADER } from '../../pipeline/contract/level.ts';
 import { importSecret, SECRET_RULE, signatureHeaders, WEBHOOK_ID_HEADER } from '../../pipeline/contract/signature.ts';
 import type { Batch } from './batches.ts';
 
 export const REQUEST_TIMEOUT_MS = 15_000;
 /** 10,000 rejections with the longest details are a third of this. */
 export const ANSWER_MAX_BYTES = 16 * 1024 * 1024;
-export const CREDIT_HEADER = 'mdp-credit';
 
 export type Credential = { secret: string } | { token: string };
 

@@ -28,8 +28,10 @@ export class Window {
   #requests = 0;
   #ticks = 0;
   #level: Level = 'ok';
-  #creditTicks = Number.POSITIVE_INFINITY;
-  #creditToldAtMs = 0;
+  /** Nothing is known before the first answer, which the first batch goes alone to get. */
+  #creditTicks = 0;
+  #isCreditTold = false;
+  #creditToldAtMs = Number.NEGATIVE_INFINITY;
   #heldUntilMs = Number.NEGATIVE_INFINITY;
 
   constructor(requestsMax: number) {
@@ -66,6 +68,9 @@ export class Window {
     if (told.creditTicks !== undefined) {
       this.#creditTicks = told.creditTicks;
       this.#creditToldAtMs = nowMs;
+      this.#isCreditTold = true;
+    } else if (!this.#isCreditTold) {
+      this.#creditTicks = Number.POSITIVE_INFINITY;
     }
   }
 

@@ -29,7 +29,9 @@ export type RejectReason =
   | 'bad_id'
   | 'bad_side'
   | 'bad_venue'
-  | 'bad_conditions';
+  | 'bad_conditions'
+  /** Valid, and yet the store would not take it: its operator's rule, or our bug. */
+  | 'unstorable';
 
 /** One rejected tick: its place in the batch (0-based, blank lines not counted) and why. */
 export interface Rejection {
@@ -149,6 +151,8 @@ export type ProblemName = keyof typeof PROBLEMS;
 export const PROBLEM_PATH = '/problems/';
 export const PROBLEM_CONTENT_TYPE = 'application/problem+json';
 export const RETRY_AFTER_HEADER = 'retry-after';
+/** Pod to edge: how many ticks the batch holds, whatever became of them; for counting alone. */
+export const BATCH_TICKS_HEADER = 'mdp-batch-ticks';
 
 /** Builds one problem; `type` is the path under which the edge explains it. Source: RFC 9457, section 3.1. */
 export function problem(

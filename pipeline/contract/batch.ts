@@ -24,7 +24,20 @@ export interface DecodedBatch {
   accepted: number;
   columns: BatchColumns;
   rejected: Rejection[];
+  /** What the rejected ticks were, in the order of `rejected`. */
+  rejectedBytes: TickBytes[];
   ignoredFields: number;
+}
+
+/** A valid tick has fewer (TICK_MAX_CHARS), so that only one that could never be stored is cut. */
+export const DEAD_LETTER_MAX_BYTES = 65_536;
+
+/** The bytes of one tick as they were sent, for its dead letter. */
+export interface TickBytes {
+  /** Cut at {@link DEAD_LETTER_MAX_BYTES}; in memory of their own, so that they do not keep the body. */
+  bytes: Uint8Array;
+  /** How many there were. */
+  sizeBytes: number;
 }
 
 export type BatchOutcome =
@@ -40,6 +53,8 @@ export function bodyFormat(contentType: string | null | undefined): BodyFormat |
 
 const builder = new ColumnsBuilder(BATCH_MAX_TICKS);
 const row = emptyRow();
+const encoder = new TextEncoder();
+const NOT_UTF8 = { reason: 'not_utf8', detail: 'the line is not valid UTF-8' } as const;
 
 /**
  * Decodes one unpacked body of at most {@link UNPACKED_MAX_BYTES} and `maxTicks` ticks (never more than
@@ -52,8 +67,8 @@ const row = emptyRow();
 export function decodeBatch(body: Uint8Array, format: BodyFormat, maxTicks: number, rules: TickRules): BatchOutcome {
   builder.take(); // whatever an exception may have left
   const limit = Math.min(maxTicks, BATCH_MAX_TICKS);
-  const found: Found = { ticks: 0, rejected: [], ignored: { count: 0 }, maxTicks: limit, rules };
-  const wrong = format === 'ndjson' ? decodeLines(body, found) : decodeArray(body, found);
+  const found = new Decoder(limit, rules);
+  const wrong = walk(body, format, found);
   if (wrong !== null) {
     builder.take();
     return wrong;
@@ -66,66 +81,161 @@ export function decodeBatch(body: Uint8Array, format: BodyFormat, maxTicks: numb
       accepted: found.ticks - found.rejected.length,
       columns: builder.take(),
       rejected: found.rejected,
+      rejectedBytes: found.rejectedBytes,
       ignoredFields: found.ignored.count,
     },
   };
 }
 
-interface Found {
-  ticks: number;
+/**
+ * The bytes of the ticks at `indices`, in ascending order of index, from a body that {@link decodeBatch} has read
+ * with the same format and at most `maxTicks`.
+ */
+export function ticksAt(body: Uint8Array, format: BodyFormat, indices: ReadonlySet<number>): TickBytes[] {
+  const found = new Finder(indices);
+  walk(body, format, found);
+  return found.bytes;
+}
+
+export interface SingleTicks {
+  /** Ticks in `columns`, each at its own place. */
+  accepted: number;
+  columns: BatchColumns;
   rejected: Rejection[];
-  ignored: { count: number };
+  ignoredFields: number;
+}
+
+/** Decodes ticks that were set aside, each by itself and at its own place; at most {@link BATCH_MAX_TICKS}. */
+export function decodeSingly(ticks: readonly (TickBytes & Pick<Rejection, 'index'>)[], rules: TickRules): SingleTicks {
+  builder.take();
+  const ignored = { count: 0 };
+  const rejected: Rejection[] = [];
+  for (const { index, bytes, sizeBytes } of ticks) {
+    const text = sizeBytes === bytes.length ? utf8(bytes, true) : undefined;
+    const wrong = text === undefined ? NOT_UTF8 : decodeTick(text, 0, text.length, rules, row, ignored);
+    if (wrong === null) builder.add(row, index);
+    else rejected.push({ index, reason: wrong.reason, detail: wrong.detail });
+  }
+  return { accepted: ticks.length - rejected.length, columns: builder.take(), rejected, ignoredFields: ignored.count };
+}
+
+/** Walks over the ticks of a body. */
+function walk(body: Uint8Array, format: BodyFormat, taker: Taker): Wrong | null {
+  return format === 'ndjson' ? walkLines(body, taker) : walkArray(body, taker);
+}
+
+/** What is done with each tick that is found. Both answer false when it is one too many. */
+interface Taker {
   readonly maxTicks: number;
-  readonly rules: TickRules;
+  /** The tick in `text[start, end)`. */
+  take(text: string, codes: Uint8Array, start: number, end: number): boolean;
+  /** A line that is no UTF-8. */
+  takeBytes(line: Uint8Array): boolean;
+}
+
+class Decoder implements Taker {
+  readonly maxTicks: number;
+  readonly ignored = { count: 0 };
+  readonly rejected: Rejection[] = [];
+  readonly rejectedBytes: TickBytes[] = [];
+  readonly #rules: TickRules;
+  ticks = 0;
+
+  constructor(maxTicks: number, rules: TickRules) {
+    this.maxTicks = maxTicks;
+    this.#rules = rules;
+  }
+
+  take(text: string, codes: Uint8Array, start: number, end: number): boolean {
+    const index = this.ticks;
+    if (index === this.maxTicks) return false;
+    this.ticks = index + 1;
+    const wrong = decodeTick(text, start, end, this.#rules, row, this.ignored, codes);
+    if (wrong === null) {
+      builder.add(row, index);
+    } else {
+      this.rejected.push({ index, reason: wrong.reason, detail: wrong.detail });
+      this.rejectedBytes.push(bytesOfText(text, start, end));
+    }
+    return true;
+  }
+
+  takeBytes(line: Uint8Array): boolean {
+    if (this.ticks === this.maxTicks) return false;
+    this.rejected.push({ index: this.ticks, ...NOT_UTF8 });
+    this.rejectedBytes.push(cut(line));
+    this.ticks += 1;
+    return true;
+  }
+}
+
+class Finder implements Taker {
+  readonly maxTicks = BATCH_MAX_TICKS;
+  readonly bytes: TickBytes[] = [];
+  readonly #indices: ReadonlySet<number>;
+  #index = 0;
+
+  constructor(indices: ReadonlySet<number>) {
+    this.#indices = indices;
+  }
+
+  take(text: string, _codes: Uint8Array, start: number, end: number): boolean {
+    if (this.#indices.has(this.#index)) this.bytes.push(bytesOfText(text, start, end));
+    this.#index += 1;
+    return true;
+  }
+
+  takeBytes(line: Uint8Array): boolean {
+    if (this.#indices.has(this.#index)) this.bytes.push(cut(line));
+    this.#index += 1;
+    return true;
+  }
+}
+
+/** Text that was decoded without error encodes to the bytes that it came from. Without the blanks at its end. */
+function bytesOfText(text: string, start: number, end: number): TickBytes {
+  let last = end;
+  while (last > start && isBlank(text.charCodeAt(last - 1))) last -= 1;
+  const bytes = encoder.encode(text.slice(start, last));
+  return bytes.length > DEAD_LETTER_MAX_BYTES ? cut(bytes) : { bytes, sizeBytes: bytes.length };
+}
+
+function cut(bytes: Uint8Array): TickBytes {
+  return { bytes: bytes.slice(0, DEAD_LETTER_MAX_BYTES), sizeBytes: bytes.length };
 }
 
 type Wrong = Extract<BatchOutcome, { ok: false }>;
-
-/** Takes the tick in `text[start, end)`; false when it is one too many. */
-function takeTick(text: string, codes: Uint8Array, start: number, end: number, found: Found): boolean {
-  const index = found.ticks;
-  if (index === found.maxTicks) return false;
-  found.ticks = index + 1;
-  const wrong = decodeTick(text, start, end, found.rules, row, found.ignored, codes);
-  if (wrong === null) builder.add(row, index);
-  else found.rejected.push({ index, reason: wrong.reason, detail: wrong.detail });
-  return true;
-}
 
 function tooMany(maxTicks: number): Wrong {
   return { ok: false, why: 'too_many_ticks', detail: `the batch holds more than ${maxTicks} ticks` };
 }
 
-function decodeLines(body: Uint8Array, found: Found): Wrong | null {
+function walkLines(body: Uint8Array, taker: Taker): Wrong | null {
   const text = utf8(body);
-  if (text === undefined) return decodeLinesOfBadUtf8(body, found);
+  if (text === undefined) return walkLinesOfBadUtf8(body, taker);
   const codes = codesIn(body, text);
   const { length } = text;
   // Blank lines go by character, not by line: eight million of them fit in 8 KB of gzip.
   for (let start = skipBlanks(text, 0); start < length;) {
     const newline = text.indexOf('\n', start);
     const end = newline < 0 ? length : newline;
-    if (!takeTick(text, codes, start, end, found)) return tooMany(found.maxTicks);
+    if (!taker.take(text, codes, start, end)) return tooMany(taker.maxTicks);
     start = skipBlanks(text, end);
   }
   return null;
 }
 
 /** Line by line, so that the bytes that are not UTF-8 cost only their own tick. "\n" is never part of another character. */
-function decodeLinesOfBadUtf8(body: Uint8Array, found: Found): Wrong | null {
+function walkLinesOfBadUtf8(body: Uint8Array, taker: Taker): Wrong | null {
   // A byte order mark is one at the start of the body only, whichever way the body is read.
   const marked = body[0] === 0xef && body[1] === 0xbb && body[2] === 0xbf;
   for (let start = skipBlankBytes(body, marked ? 3 : 0); start < body.length;) {
     const newline = body.indexOf(10, start);
     const end = newline < 0 ? body.length : newline;
-    const line = utf8(body.subarray(start, end), true);
-    if (line === undefined) {
-      if (found.ticks === found.maxTicks) return tooMany(found.maxTicks);
-      found.rejected.push({ index: found.ticks, reason: 'not_utf8', detail: 'the line is not valid UTF-8' });
-      found.ticks += 1;
-    } else if (!takeTick(line, codesOf(line), 0, line.length, found)) {
-      return tooMany(found.maxTicks);
-    }
+    const bytes = body.subarray(start, end);
+    const line = utf8(bytes, true);
+    const taken = line === undefined ? taker.takeBytes(bytes) : taker.take(line, codesOf(line), 0, line.length);
+    if (!taken) return tooMany(taker.maxTicks);
     start = skipBlankBytes(body, end);
   }
   return null;
@@ -148,7 +258,7 @@ function isBlank(code: number): boolean {
   return code === 32 || code === 13 || code === 9 || code === 10;
 }
 
-function decodeArray(body: Uint8Array, found: Found): Wrong | null {
+function walkArray(body: Uint8Array, taker: Taker): Wrong | null {
   const text = utf8(body);
   if (text === undefined) return notArray('the body is not valid UTF-8');
   const codes = codesIn(body, text);
@@ -162,7 +272,7 @@ function decodeArray(body: Uint8Array, found: Found): Wrong | null {
   for (;;) {
     const end = endOfElement(text, at);
     if (end === text.length) return notArray('the array does not end: the body is cut off');
-    if (!takeTick(text, codes, at, end, found)) return tooMany(found.maxTicks);
+    if (!taker.take(text, codes, at, end)) return tooMany(taker.maxTicks);
     if (text[end] === ']') {
       return skipBlanks(text, end + 1) === text.length ? null : notArray('something follows the array');
     }

@@ -59,6 +59,38 @@ export function columnsBytes({ dictionary, trades, quotes }: BatchColumns): numb
   return chars * 2 + (trades?.index.length ?? 0) * TRADE_BYTES + (quotes?.index.length ?? 0) * QUOTE_BYTES;
 }
 
+/** Places in the batch of the ticks in the columns, in ascending order. */
+export function placesOf({ trades, quotes }: BatchColumns): number[] {
+  return [...(trades?.index ?? []), ...(quotes?.index ?? [])].sort((left, right) => left - right);
+}
+
+/** The ticks whose place in the batch is wanted. The dictionary is shared with `columns`. */
+export function columnsWhere(columns: BatchColumns, isWanted: (place: number) => boolean): BatchColumns {
+  const { dictionary, trades, quotes } = columns;
+  return { dictionary, trades: rowsWhere(trades, isWanted), quotes: rowsWhere(quotes, isWanted) };
+}
+
+/** A typed array, as far as rows are picked from it. */
+interface AnyColumn {
+  readonly [row: number]: number | bigint;
+  readonly constructor: { from(values: readonly unknown[]): unknown };
+}
+
+function rowsWhere<Columns extends TickColumns>(
+  columns: Columns | null,
+  isWanted: (place: number) => boolean,
+): Columns | null {
+  if (columns === null) return null;
+  const rows = [...columns.index.keys()].filter((row) => isWanted(columns.index[row]!));
+  if (rows.length === 0) return null;
+  const picked = Object.entries(columns).map(([name, column]: [string, string | AnyColumn]) => {
+    const values = typeof column === 'string' ? column.split('\n') : column;
+    const kept = rows.map((row) => values[row]!);
+    return [name, typeof column === 'string' ? `${kept.join('\n')}\n` : column.constructor.from(kept)];
+  });
+  return Object.fromEntries(picked) as Columns;
+}
+
 /** The identity of a tick that came without an id. Source: the contract, "The tick and the batch". */
 export function generatedId(batchId: string, index: number): string {
   return `~${batchId}/${index}`;

@@ -20,6 +20,8 @@ export const BATCH_ID_RULE = `1 to ${BATCH_ID_MAX_CHARS} of A-Z a-z 0-9 _ : ~ @ 
 export const IDEMPOTENCY_KEY_HEADER = 'idempotency-key';
 /** Set by the edge when it made the batch id itself, so that the pod's answer can warn about it. */
 export const BATCH_ID_MADE_HEADER = 'mdp-batch-id-made';
+/** Set by the edge on what it counts in its own demand. */
+export const EDGE_COUNTED_HEADER = 'mdp-edge-counted';
 
 /** An idempotency key may be a structured-field string. Source: draft-ietf-httpapi-idempotency-key-header, 2.1. */
 export function unquotedKey(key: string): string {

@@ -13,6 +13,11 @@ export const RATE_SCALE: Readonly<Record<Level, number>> = { ok: 1, soft: 0.5, h
 
 export const LEVEL_HEADER = 'mdp-level';
 export const RATE_SCALE_HEADER = 'mdp-rate-scale';
+/**
+ * How many ticks of this provider a pod has room for now, those that it holds unanswered among them: a sender that
+ * never has more than that in flight to the pod never makes its level leave ok.
+ */
+export const CREDIT_HEADER = 'mdp-credit';
 
 export function isLevel(value: unknown): value is Level {
   return value === 'ok' || value === 'soft' || value === 'hard';

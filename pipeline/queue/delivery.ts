@@ -3,6 +3,7 @@
  */
 
 import type { Rejection } from '../contract/answer.ts';
+import type { TickBytes } from '../contract/batch.ts';
 import type { BatchColumns } from '../contract/columns.ts';
 import type { Sized } from './bounded-queue.ts';
 
@@ -16,6 +17,8 @@ export interface StoreBatch {
   ticks: number;
   columns: BatchColumns;
   rejected: Rejection[];
+  /** One for each of `rejected`, in the same order. */
+  rejectedBytes: TickBytes[];
   ignoredFields: number;
 }
 
@@ -36,8 +39,43 @@ export type BatchResult =
 /** How a delivery ended. */
 export type Settlement = BatchResult | { outcome: 'store_unavailable'; detail: string };
 
-export interface Delivery extends Sized {
+/** One batch, held for its sender. Invariant: it is settled once; what is said later is not heard. */
+export class Delivery implements Sized {
   readonly batch: StoreBatch;
-  /** Ends the sender's wait; a second call changes nothing. */
-  settle(settlement: Settlement): void;
+  readonly bytes: number;
+  readonly offeredMs: number;
+  /** When its sender gets an answer, whatever has become of it. */
+  readonly deadlineMs: number;
+  /** The bytes of the ticks at these places of the batch, in ascending order. */
+  readonly bytesOf: (indices: ReadonlySet<number>) => TickBytes[];
+  /** How it ended; its sender waits for it. */
+  readonly settlement: Promise<Settlement>;
+  #settle!: (settlement: Settlement) => void;
+  #isSettled = false;
+
+  constructor(parts: Pick<Delivery, 'batch' | 'bytes' | 'offeredMs' | 'deadlineMs' | 'bytesOf'>) {
+    this.batch = parts.batch;
+    this.bytes = parts.bytes;
+    this.offeredMs = parts.offeredMs;
+    this.deadlineMs = parts.deadlineMs;
+    this.bytesOf = parts.bytesOf;
+    this.settlement = new Promise((resolve) => (this.#settle = resolve));
+  }
+
+  get ticks(): number {
+    return this.batch.ticks;
+  }
+
+  get provider(): string {
+    return this.batch.provider;
+  }
+
+  get isSettled(): boolean {
+    return this.#isSettled;
+  }
+
+  settle(settlement: Settlement): void {
+    this.#isSettled = true;
+    this.#settle(settlement);
+  }
 }

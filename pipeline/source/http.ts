@@ -3,8 +3,14 @@
  * route does is elsewhere.
  */
 
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { PROBLEM_CONTENT_TYPE, problem, type Problem } from '../contract/answer.ts';
+import {
+  createServer,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+} from 'node:http';
+import { PROBLEM_CONTENT_TYPE, problem, type Problem, RETRY_AFTER_HEADER } from '../contract/answer.ts';
 
 /** A sender has this long for its headers and body together; slower ones get a 408 from the server. */
 export const REQUEST_TIMEOUT_MS = 20_000;
@@ -44,6 +50,16 @@ export function problemAnswer(value: Problem, headers: Record<string, string> = 
     headers: { 'content-type': PROBLEM_CONTENT_TYPE, ...headers },
     body: JSON.stringify(value),
   };
+}
+
+/** For questions that the store could not answer. */
+export function storeAway(): Answer {
+  return problemAnswer(problem('store-unavailable', 'the store cannot be read now'), { [RETRY_AFTER_HEADER]: '2' });
+}
+
+export function header(headers: IncomingHttpHeaders, name: string): string | undefined {
+  const value = headers[name];
+  return typeof value === 'string' ? value : undefined;
 }
 
 /** A server that is not yet listening. `onError` hears of every exception that no handler foresaw. */

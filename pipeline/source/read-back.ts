@@ -15,7 +15,7 @@ import {
   readTsNs,
   SYMBOL_MAX_CHARS,
 } from '../contract/tick.ts';
-import { type Answer, json, problemAnswer } from './http.ts';
+import { type Answer, json, problemAnswer, storeAway } from './http.ts';
 
 export const READ_LIMIT_DEFAULT = 100;
 export const READ_LIMIT_MAX = 1_000;
@@ -123,7 +123,7 @@ async function answerQuery(
   try {
     return json(200, { provider, symbol, ...(await read(query)) });
   } catch {
-    return problemAnswer(problem('store-unavailable', 'the store cannot be read now'), { 'retry-after': '2' });
+    return storeAway();
   }
 }
 

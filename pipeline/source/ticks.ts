@@ -8,6 +8,7 @@ import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Throttle } from '../backpressure/throttle.ts';
 import {
   admissionHeaders,
+  BATCH_TICKS_HEADER,
   NO_BATCH_ID_WARNING,
   problem,
   type ProblemName,
@@ -15,11 +16,20 @@ import {
   RETRY_AFTER_HEADER,
   type StoredAnswer,
 } from '../contract/answer.ts';
-import { BATCH_MAX_TICKS, type BodyFormat, bodyFormat, type DecodedBatch, decodeBatch } from '../contract/batch.ts';
-import { columnsBytes } from '../contract/columns.ts';
+import {
+  BATCH_MAX_TICKS,
+  type BodyFormat,
+  bodyFormat,
+  type DecodedBatch,
+  decodeBatch,
+  ticksAt,
+} from '../contract/batch.ts';
+import { type BatchColumns, columnsBytes } from '../contract/columns.ts';
+import type { TickRules } from '../contract/decode.ts';
 import {
   BATCH_ID_MADE_HEADER,
   BATCH_ID_RULE,
+  EDGE_COUNTED_HEADER,
   IDEMPOTENCY_KEY_HEADER,
   isBatchId,
   isProvider,
@@ -28,6 +38,7 @@ import {
   splitScopedBatchId,
   unquotedKey,
 } from '../contract/identity.ts';
+import { CREDIT_HEADER } from '../contract/level.ts';
 import {
   type SigningKey,
   verifySignature,
@@ -36,9 +47,9 @@ import {
   WEBHOOK_TIMESTAMP_HEADER,
 } from '../contract/signature.ts';
 import type { BoundedQueue } from '../queue/bounded-queue.ts';
-import type { Delivery, Settlement } from '../queue/delivery.ts';
+import { Delivery, type Receipt } from '../queue/delivery.ts';
 import { BodyRoom, readBody, unpackBody } from './body.ts';
-import { type Answer, json, problemAnswer } from './http.ts';
+import { type Answer, header, json, problemAnswer } from './http.ts';
 
 /** `Retry-After` when there is nothing to compute it from: a drain, a store that is away, a pod that has just begun. */
 const RETRY_AFTER_AWAY_SECONDS = 2;
@@ -54,8 +65,7 @@ export interface IntakeBooks {
     provider: string,
     ticks: number,
   ): {
-    stored(stored: number, duplicates: number, rejected: readonly Rejection[]): void;
-    allRejected(rejected: readonly Rejection[]): void;
+    committed(receipt: Receipt, again: boolean): void;
     rejected(reason: string): void;
     refused(why: ProblemName): void;
   };
@@ -68,10 +78,20 @@ export interface TickIntakeParts {
   /** Accepted on signatures; empty together with `acceptUnsigned`. */
   edgeKeys: readonly SigningKey[];
   acceptUnsigned: boolean;
-  futureMaxMs: number;
-  negativePrices: (provider: string) => boolean;
+  rulesOf: (provider: string) => TickRules;
   isDraining: () => boolean;
+  /** Whether a batch has a chance to be written now. */
   isStoreOpen: () => boolean;
+  /** Ticks of the provider that there is room for, those held for it among them. */
+  creditOf: (provider: string) => number;
+  /** Seconds until the store is tried again. */
+  storeRetrySeconds: () => number;
+  /** Every sender gets its answer within this, whatever the store does. */
+  answerTimeoutMs: number;
+  /** Told of each readable batch. */
+  onBatch: (batch: { provider: string; batchId: string; ticks: number; isEdges: boolean }) => void;
+  /** Told of each batch that was committed now, with the time of its newest event. */
+  onCommit: (provider: string, newestTsMs: number | undefined) => void;
   /** Seconds until about `ticks` of what waits will have been written; `undefined` while nobody knows. */
   secondsToDrain: (ticks: number) => number | undefined;
   /** Brings the throttle's level up to date; called before each look at it. */
@@ -83,7 +103,17 @@ export interface TickIntakeParts {
 
 type Refused = { ok: false; answer: Answer };
 type Identified = { ok: true; batchId: string; made: boolean } | Refused;
-type ReadBatch = { ok: true; batchId: string; made: boolean; decoded: DecodedBatch; bodyHash: Uint8Array } | Refused;
+interface OfferedBody {
+  batchId: string;
+  made: boolean;
+  /** The edge has counted it. */
+  isEdges: boolean;
+  decoded: DecodedBatch;
+  bodyHash: Uint8Array;
+  unpacked: Uint8Array;
+  format: BodyFormat;
+}
+type ReadBatch = ({ ok: true } & OfferedBody) | Refused;
 
 /** Answers tick requests. Invariant: an answer of `stored` is given only for a settlement that said so. */
 export class TickIntake {
@@ -122,7 +152,10 @@ export class TickIntake {
     } finally {
       this.#room.give(sent.body.length);
     }
-    return read.ok ? this.#offer(provider, read) : read.answer;
+    if (!read.ok) return read.answer;
+    const answer = await this.#offer(provider, read);
+    answer.headers[BATCH_TICKS_HEADER] = String(read.decoded.ticks);
+    return answer;
   }
 
   /** Who sent it, which batch it is, and its ticks. */
@@ -137,17 +170,14 @@ export class TickIntake {
     return this.#inTurn(async () => {
       const unpacked = await unpackBody(sent, headers['content-encoding']);
       if (!unpacked.ok) return { ok: false, answer: this.#problem(provider, unpacked.problem, unpacked.detail) };
-      const decoded = decodeBatch(unpacked.body, format, this.#maxTicks, {
-        nowMs: this.#parts.nowMs(),
-        futureMaxMs: this.#parts.futureMaxMs,
-        negativePrices: this.#parts.negativePrices(provider),
-      });
+      const decoded = decodeBatch(unpacked.body, format, this.#maxTicks, this.#parts.rulesOf(provider));
       if (!decoded.ok) {
         const name = decoded.why === 'too_many_ticks' ? 'too-large' : 'unreadable';
         return { ok: false, answer: this.#problem(provider, name, decoded.detail) };
       }
       const bodyHash = new Uint8Array(createHash('sha256').update(unpacked.body).digest());
-      return { ...identified, decoded: decoded.batch, bodyHash };
+      const isEdges = header(headers, EDGE_COUNTED_HEADER) === '1';
+      return { ...identified, isEdges, decoded: decoded.batch, bodyHash, unpacked: unpacked.body, format };
     });
   }
 
@@ -183,64 +213,58 @@ export class TickIntake {
     return { ok: true, batchId, made };
   }
 
-  async #offer(
-    provider: string,
-    { batchId, made, decoded, bodyHash }: Extract<ReadBatch, { ok: true }>,
-  ): Promise<Answer> {
-    const { books, queue, throttle, nowMs, wake } = this.#parts;
-    const { ticks, accepted, columns, rejected, ignoredFields } = decoded;
+  async #offer(provider: string, body: OfferedBody): Promise<Answer> {
+    const { books, queue, throttle, nowMs, wake, answerTimeoutMs } = this.#parts;
+    const { batchId, made, decoded } = body;
+    const { ticks } = decoded;
     const offered = books.offer(provider, ticks);
-    if (accepted === 0) {
-      offered.allRejected(rejected);
-      return this.#problem(provider, 'all-rejected', `none of ${ticks} ticks is valid`, { batch: batchId, rejected });
-    }
-    // Reading the body took time; the world may have changed since.
+    this.#parts.onBatch({ provider, batchId, ticks, isEdges: body.isEdges });
     const refuse = (why: ProblemName, detail: string, seconds?: number): Answer => {
       offered.refused(why);
       return this.#refuse(provider, why, detail, seconds, batchId);
     };
+    // Reading the body took time; the world may have changed since.
     if (this.#parts.isDraining()) return refuse('draining', 'this pod takes nothing new');
-    if (!this.#parts.isStoreOpen()) return refuse('store-unavailable', 'the store is not open');
+    if (!this.#parts.isStoreOpen()) return this.#refuseForStore(refuse, 'the store cannot be written to now');
     this.#parts.observe();
     const admitted = throttle.admit(provider, ticks, nowMs());
     if (!admitted.ok) {
-      const detail = `${ticks} ticks are more than the budget admits at level ${throttle.level}`;
+      const detail = `${ticks} ticks are more than the budget admits at level ${throttle.levelOf(provider)}`;
       const overHalf = queue.depthTicks - queue.capacityTicks / 2;
       const seconds = Number.isFinite(admitted.retryAfterSeconds)
         ? admitted.retryAfterSeconds
         : this.#parts.secondsToDrain(Math.max(overHalf, ticks));
       return refuse(admitted.why, detail, seconds);
     }
-    const settlement = new Promise<Settlement | { outcome: 'no_room' }>((settle) => {
-      const batch = { provider, batchId, bodyHash, ticks, columns, rejected, ignoredFields };
-      const bytes = DELIVERY_OVERHEAD_BYTES + columnsBytes(columns) + rejected.length * REJECTION_BYTES;
-      if (queue.offer({ ticks, bytes, batch, settle })) wake();
-      else settle({ outcome: 'no_room' });
-    });
-    const settled = await settlement;
-    if (settled.outcome === 'store_unavailable' || settled.outcome === 'no_room') {
+    const delivery = deliveryOf(provider, body, nowMs(), answerTimeoutMs);
+    if (!queue.offer(delivery)) {
       throttle.giveBack(provider, ticks, nowMs());
+      return refuse('no-room', `the queue has no room for ${ticks} ticks`, this.#parts.secondsToDrain(ticks));
     }
-    switch (settled.outcome) {
-      case 'stored': {
-        const { stored, duplicates } = settled.receipt;
-        const rejections = settled.receipt.rejected;
-        if (settled.again) offered.stored(0, stored + duplicates, rejections);
-        else offered.stored(stored, duplicates, rejections);
-        const answer: StoredAnswer = { batch: batchId, status: 'stored', ...settled.receipt };
-        if (made) answer.warning = NO_BATCH_ID_WARNING;
-        return json(200, answer, this.#headers(provider));
-      }
-      case 'conflict':
-        offered.rejected('batch_conflict');
-        return this.#problem(provider, 'batch-conflict', 'the ledger holds this batch id with another body', {
-          batch: batchId,
-        });
-      case 'store_unavailable':
-        return refuse('store-unavailable', 'the store could not commit the batch');
-      case 'no_room':
-        return refuse('no-room', `the queue has no room for ${ticks} ticks`, this.#parts.secondsToDrain(ticks));
+    wake();
+    const settled = await delivery.settlement;
+    if (settled.outcome === 'conflict') {
+      offered.rejected('batch_conflict');
+      const detail = 'the ledger holds this batch id with another body';
+      return this.#problem(provider, 'batch-conflict', detail, { batch: batchId });
     }
+    if (settled.outcome === 'store_unavailable') {
+      throttle.giveBack(provider, ticks, nowMs());
+      return this.#refuseForStore(refuse, settled.detail);
+    }
+    const { rejected } = settled.receipt;
+    offered.committed(settled.receipt, settled.again);
+    if (!settled.again) this.#parts.onCommit(provider, newestTsMs(decoded.columns));
+    if (rejected.length === ticks) {
+      return this.#problem(provider, 'all-rejected', `none of ${ticks} ticks is valid`, { batch: batchId, rejected });
+    }
+    const answer: StoredAnswer = { batch: batchId, status: 'stored', ...settled.receipt };
+    if (made) answer.warning = NO_BATCH_ID_WARNING;
+    return json(200, answer, this.#headers(provider));
+  }
+
+  #refuseForStore(refuse: (why: ProblemName, detail: string, seconds?: number) => Answer, detail: string): Answer {
+    return refuse('store-unavailable', detail, Math.max(RETRY_AFTER_AWAY_SECONDS, this.#parts.storeRetrySeconds()));
   }
 
   /**
@@ -255,7 +279,10 @@ export class TickIntake {
 
   #headers(provider: string): Record<string, string> {
     this.#parts.observe();
-    return admissionHeaders(this.#parts.throttle.admission(provider, this.#parts.nowMs()));
+    return {
+      ...admissionHeaders(this.#parts.throttle.admission(provider, this.#parts.nowMs())),
+      [CREDIT_HEADER]: String(this.#parts.creditOf(provider)),
+    };
   }
 
   #problem(
@@ -282,9 +309,27 @@ export class TickIntake {
   }
 }
 
-function ignore(): void {}
-
-function header(headers: IncomingHttpHeaders, name: string): string | undefined {
-  const value = headers[name];
-  return typeof value === 'string' ? value : undefined;
+function deliveryOf(provider: string, body: OfferedBody, nowMs: number, answerTimeoutMs: number): Delivery {
+  const { batchId, bodyHash, decoded, unpacked, format } = body;
+  const { ticks, columns, rejected, rejectedBytes, ignoredFields } = decoded;
+  let bytes = DELIVERY_OVERHEAD_BYTES + columnsBytes(columns) + unpacked.length + rejected.length * REJECTION_BYTES;
+  for (const one of rejectedBytes) bytes += one.bytes.length;
+  return new Delivery({
+    batch: { provider, batchId, bodyHash, ticks, columns, rejected, rejectedBytes, ignoredFields },
+    bytes,
+    offeredMs: nowMs,
+    deadlineMs: nowMs + answerTimeoutMs,
+    bytesOf: (indices) => ticksAt(unpacked, format, indices),
+  });
 }
+
+/** The latest event of the batch; undefined when it holds none. */
+function newestTsMs({ trades, quotes }: BatchColumns): number | undefined {
+  let newest: bigint | undefined;
+  for (const columns of [trades, quotes]) {
+    for (const tsNs of columns?.tsNs ?? []) if (newest === undefined || tsNs > newest) newest = tsNs;
+  }
+  return newest === undefined ? undefined : Number(newest / 1_000_000n);
+}
+
+function ignore(): void {}

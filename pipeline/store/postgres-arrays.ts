@@ -12,6 +12,7 @@ const HEADER_BYTES = 20;
 const LENGTH_BYTES = 4;
 const NULL_LENGTH = -1;
 
+const OID_BYTEA = 17;
 const OID_INT2 = 21;
 const OID_INT4 = 23;
 const OID_TEXT = 25;
@@ -66,6 +67,19 @@ export function int4Array(values: ArrayLike<number>): Buffer {
   return buffer;
 }
 
+export function byteaArray(values: readonly Uint8Array[]): Buffer {
+  let elementBytes = 0;
+  for (const { length } of values) elementBytes += LENGTH_BYTES + length;
+  const { buffer, view } = startArray(OID_BYTEA, values.length, elementBytes);
+  let at = HEADER_BYTES;
+  for (const value of values) {
+    view.setInt32(at, value.length);
+    buffer.set(value, at + LENGTH_BYTES);
+    at += LENGTH_BYTES + value.length;
+  }
+  return buffer;
+}
+
 /** Epoch nanoseconds as `timestamptz`, which keeps microseconds, and the nanoseconds left over, 0 to 999. */
 export function instantArrays(parts: readonly BigInt64Array[]): { ts: Buffer; tsNs: Buffer } {
   const count = countOf(parts);
@@ -115,6 +129,12 @@ export function instant(tsNs: bigint): { ts: Buffer; tsNs: number } {
   const ts = Buffer.allocUnsafe(8);
   ts.writeBigInt64BE((tsNs - BigInt(remainder)) / 1000n - BigInt(EPOCH_MICROS));
   return { ts, tsNs: remainder };
+}
+
+export function textArray(values: readonly string[]): Buffer {
+  const array = new TextArray(16 * values.length);
+  for (const value of values) array.add(textElement(value));
+  return array.take();
 }
 
 /** Collects the elements of a `text[]`. Invariant: `#at` is where the next element goes, within `#bytes`. */

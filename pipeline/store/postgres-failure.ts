@@ -3,19 +3,8 @@
  * text of a message.
  */
 
-/**
- * - `unavailable`: the server, the way to it, its disk or our rights are not what they have to be. Wait.
- * - `contention`: the server is well, and what was in the way passes. Try again soon.
- * - `data`: a tick of the group cannot be written as it is, however often it is tried. Split the group.
- */
-export type FailureKind = 'unavailable' | 'contention' | 'data';
-
-/** A failed write: a `WriteOutcome` that also says of which kind. */
-export interface WriteFailure {
-  ok: false;
-  detail: string;
-  kind: FailureKind;
-}
+import type { FailureKind } from '../sink/store.ts';
+import { isOurFault } from './our-fault.ts';
 
 /** A call that was not over in time; its connection has been destroyed. */
 export class CallTimeoutError extends Error {
@@ -50,11 +39,9 @@ const LOCK_NOT_AVAILABLE = '55P03';
 const QUERY_CANCELED = '57014';
 /** The table of locks is full: a group that touches very many partitions beside others. */
 const OUT_OF_MEMORY = '53200';
-/**
- * Our tables have no checks but those of partitions: a partition was attached between the moment at which a row
- * was sent to the default partition and its arrival there. Sent again it goes to the new one.
- */
 const CHECK_VIOLATION = '23514';
+/** A value that is too long for an index, for example. */
+const PROGRAM_LIMIT_EXCEEDED = '54000';
 
 const CONTENTION = new Set([
   SERIALIZATION_FAILURE,
@@ -62,18 +49,22 @@ const CONTENTION = new Set([
   LOCK_NOT_AVAILABLE,
   QUERY_CANCELED,
   OUT_OF_MEMORY,
-  CHECK_VIOLATION,
 ]);
 
-/** Classes "data exception" and "integrity constraint violation". */
-const DATA_CLASSES = new Set(['22', '23']);
+/**
+ * Classes "data exception", "integrity constraint violation", "WITH CHECK OPTION violation" and "PL/pgSQL error", which
+ * is what an operator's own trigger raises.
+ */
+const DATA_CLASSES = new Set(['22', '23', '44', 'P0']);
 
 export function failureKind(cause: unknown): FailureKind {
   if (cause instanceof LedgerChangedError) return 'contention';
+  if (isOurFault(cause)) return 'data';
   const state = sqlState(cause);
   if (state === undefined) return 'unavailable';
   if (CONTENTION.has(state)) return 'contention';
-  return DATA_CLASSES.has(state.slice(0, 2)) ? 'data' : 'unavailable';
+  const isData = DATA_CLASSES.has(state.slice(0, 2)) || state === PROGRAM_LIMIT_EXCEEDED;
+  return isData ? 'data' : 'unavailable';
 }
 
 /** Authorisation refused, no such database, no URL at all: no waiting helps a pod that has just been started. */
@@ -88,6 +79,10 @@ export function isAnswer(cause: unknown): boolean {
   return sqlState(cause) !== undefined;
 }
 
+/**
+ * Of a partition, or of a rule of the operator's own. A partition's may pass: it was attached between the moment at
+ * which a row was sent to the default partition and its arrival there, and sent again the row goes to the new one.
+ */
 export function isCheckViolation(cause: unknown): boolean {
   return sqlState(cause) === CHECK_VIOLATION;
 }

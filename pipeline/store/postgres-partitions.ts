@@ -98,26 +98,30 @@ export class Partitions {
 
   /** Learns what is there, and makes what is needed next. To be called at each opening and every now and then. */
   async prepare(session: Session, nowMs: number): Promise<void> {
-    this.#layout = await layoutOf(session);
+    await this.refresh(session);
     if (this.#layout === 'hypertables') return;
     const needed: Missing[] = [];
+    const today = dayOf(nowMs);
     for (const table of TICK_TABLES) {
-      const settled = new Set<number>();
+      for (let day = today; day <= today + DAYS_AHEAD; day += 1) {
+        if (!this.#settled[table].has(day)) needed.push({ table, day });
+      }
+    }
+    await this.create(session, needed, nowMs);
+  }
+
+  /** Learns what is there. */
+  async refresh(session: Session): Promise<void> {
+    this.#layout = await layoutOf(session);
+    if (this.#layout === 'hypertables') return;
+    for (const table of TICK_TABLES) {
       const { rows } = await session.query(
         'SELECT c.relname AS name FROM pg_inherits JOIN pg_class AS c ON c.oid = inhrelid WHERE inhparent = $1::regclass',
         [table],
       );
-      for (const { name } of rows) {
-        const day = dayOfPartition(String(name));
-        if (day !== undefined) settled.add(day);
-      }
-      this.#settled[table] = settled;
-      const today = dayOf(nowMs);
-      for (let day = today; day <= today + DAYS_AHEAD; day += 1) {
-        if (!settled.has(day)) needed.push({ table, day });
-      }
+      const days = rows.map(({ name }) => dayOfPartition(String(name))).filter((day) => day !== undefined);
+      this.#settled[table] = new Set(days);
     }
-    await this.create(session, needed, nowMs);
   }
 
   /** Days of these batches that have no partition as far as we know, and should have one. */

@@ -1,9 +1,10 @@
 /**
- * Reads ticks back: newest first, with every nanosecond and every digit. Times come as integers, since a Date would
- * lose all below the millisecond.
+ * Reads ticks back: newest first, with every nanosecond and every digit; and entries of the ledger. Times come as
+ * integers, since a Date would lose all below the millisecond.
  */
 
-import type { QuoteRecord, TickQuery, TradeRecord } from '../sink/store.ts';
+import type { Rejection } from '../contract/answer.ts';
+import type { LedgerRecord, QuoteRecord, TickQuery, TradeRecord } from '../sink/store.ts';
 import { instant } from './postgres-arrays.ts';
 import type { Session } from './postgres-session.ts';
 
@@ -33,6 +34,28 @@ export async function selectTrades(session: Session, query: TickQuery): Promise<
 
 export async function selectQuotes(session: Session, query: TickQuery): Promise<QuoteRecord[]> {
   return (await select(session, QUOTES, query)) as unknown as QuoteRecord[];
+}
+
+const LEDGER = `
+  SELECT stored, duplicates, rejected::text AS rejected, ignored_fields, stored_at, pod FROM batches
+  WHERE provider = $1 AND batch = $2`;
+
+export async function selectLedger(
+  session: Session,
+  provider: string,
+  batchId: string,
+): Promise<LedgerRecord | undefined> {
+  const { rows } = await session.query(LEDGER, [provider, batchId]);
+  const [row] = rows;
+  if (row === undefined) return undefined;
+  return {
+    stored: Number(row['stored']),
+    duplicates: Number(row['duplicates']),
+    rejected: JSON.parse(String(row['rejected'])) as Rejection[],
+    ignoredFields: Number(row['ignored_fields']),
+    storedAtMs: (row['stored_at'] as Date).getTime(),
+    pod: String(row['pod']),
+  };
 }
 
 async function select(session: Session, text: string, query: TickQuery): Promise<Record<string, unknown>[]> {

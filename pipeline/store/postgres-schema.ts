@@ -47,6 +47,16 @@ const MIGRATIONS: readonly Migration[] = [
       CREATE INDEX batches_by_age ON batches (stored_at);
       ${layout === 'partitions' ? DEFAULT_PARTITIONS : HYPERTABLES}`;
   },
+  () => `
+    CREATE TABLE dead_letters (
+      provider text COLLATE "C" NOT NULL, batch text COLLATE "C" NOT NULL, tick_index int4 NOT NULL,
+      reason text NOT NULL, detail text NOT NULL, bytes bytea NOT NULL, size_bytes int4 NOT NULL,
+      dead_at timestamptz NOT NULL, pod text NOT NULL,
+      PRIMARY KEY (provider, batch, tick_index)
+    );
+    CREATE INDEX dead_letters_by_provider ON dead_letters (provider, dead_at, batch, tick_index);
+    CREATE INDEX dead_letters_by_age ON dead_letters (dead_at);
+    CREATE TABLE store_checks (pod text COLLATE "C" PRIMARY KEY, checked_at timestamptz NOT NULL);`,
 ];
 
 const DEFAULT_PARTITIONS = `
@@ -106,18 +116,23 @@ export async function layoutOf(session: Session): Promise<Layout> {
   return kind === 'p' ? 'partitions' : 'hypertables';
 }
 
-/** Throws {@link StoreNotReadyError} unless this role can write what a group needs here and now. */
+const NEEDED_PRIVILEGES = Object.entries({
+  trades: ['SELECT', 'INSERT'],
+  quotes: ['SELECT', 'INSERT'],
+  batches: ['SELECT', 'INSERT', 'UPDATE'],
+  dead_letters: ['SELECT', 'INSERT', 'UPDATE', 'DELETE'],
+  store_checks: ['SELECT', 'INSERT', 'UPDATE'],
+}).flatMap(([name, privileges]) => privileges.map((privilege) => [name, privilege] as const));
+
+/** Throws {@link StoreNotReadyError} unless this role can write what a group or a replay needs, here and now. */
 export async function checkWritable(session: Session): Promise<void> {
   if ((await value(session, "SELECT current_setting('transaction_read_only') AS value")) === 'on') {
     throw new StoreNotReadyError('the server takes no writes: it is a standby, or set to read only');
   }
   const { rows } = await session.query(
-    `SELECT name, privilege FROM unnest($1::text[]) AS t (name), unnest($2::text[]) AS p (privilege)
-     WHERE NOT has_table_privilege(name, privilege) AND (name = 'batches' OR privilege <> 'UPDATE')`,
-    [
-      ['trades', 'quotes', 'batches'],
-      ['SELECT', 'INSERT', 'UPDATE'],
-    ],
+    `SELECT name, privilege FROM unnest($1::text[], $2::text[]) AS needed (name, privilege)
+     WHERE NOT has_table_privilege(name, privilege)`,
+    [NEEDED_PRIVILEGES.map(([name]) => name), NEEDED_PRIVILEGES.map(([, privilege]) => privilege)],
   );
   const [missing] = rows;
   if (missing !== undefined) {

@@ -5,7 +5,7 @@
  */
 
 import type { ClientBase, QueryResult } from 'pg';
-import { CallTimeoutError, failureKind } from './postgres-failure.ts';
+import { CallTimeoutError, failureKind, isAnswer } from './postgres-failure.ts';
 
 export interface Borrowed extends ClientBase {
   release(destroy?: boolean): void;
@@ -53,7 +53,7 @@ export async function inSession<T>(
   } catch (cause) {
     // After an answer that said what was wrong, and the ROLLBACK that followed, the connection is as good as before.
     // Else it is in doubt: the server may be gone, or an answer still on its way.
-    if (failureKind(cause) === 'unavailable') destroy();
+    if (failureKind(cause) === 'unavailable' || !isAnswer(cause)) destroy();
     else if (!released) client.release();
     released = true;
     throw deadline.aborted ? new CallTimeoutError() : cause;
@@ -85,7 +85,26 @@ export function limitsWithin(callTimeoutMs: number): TransactionLimits {
  * `synchronous_commit` may be stronger than `on`, never weaker, or a commit that was answered could be lost. The
  * idle limit frees the locks of a pod that was cut off in the middle.
  */
-export async function inTransaction<T>(
+export function inTransaction<T>(session: Session, limits: TransactionLimits, body: () => Promise<T>): Promise<T> {
+  return within(session, limits, async () => {
+    const value = await body();
+    const { command } = await session.query('COMMIT');
+    // The server answers the COMMIT of a transaction that has failed with ROLLBACK, and calls it no error.
+    if (command !== 'COMMIT') throw new Error(`the transaction ended with ${command}`);
+    return value;
+  });
+}
+
+/** As {@link inTransaction}, up to what the server would look at when it commits; then takes everything back. */
+export function inRehearsal<T>(session: Session, limits: TransactionLimits, body: () => Promise<T>): Promise<T> {
+  return within(session, limits, async () => {
+    const value = await body();
+    await session.query('SET CONSTRAINTS ALL IMMEDIATE; ROLLBACK');
+    return value;
+  });
+}
+
+async function within<T>(
   session: Session,
   { statementMs, lockMs }: TransactionLimits,
   body: () => Promise<T>,
@@ -99,11 +118,7 @@ export async function inTransaction<T>(
        WHERE current_setting('synchronous_commit') NOT IN ('on', 'remote_apply')`,
   );
   try {
-    const value = await body();
-    const { command } = await session.query('COMMIT');
-    // The server answers the COMMIT of a transaction that has failed with ROLLBACK, and calls it no error.
-    if (command !== 'COMMIT') throw new Error(`the transaction ended with ${command}`);
-    return value;
+    return await body();
   } catch (cause) {
     await session.query('ROLLBACK').catch(() => {});
     throw cause;

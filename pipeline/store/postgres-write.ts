@@ -1,10 +1,12 @@
 /**
- * Writes one group in one transaction: first its entries in the ledger, then its ticks. An entry claims its batch:
- * whoever else has the same batch in hand waits at the ledger until we have committed, and then finds the receipt.
+ * Writes one group in one transaction: first its entries in the ledger, then its ticks and dead letters; and replays
+ * dead letters. An entry claims its batch: whoever else has the same batch in hand waits at the ledger until we have committed, and then finds the receipt.
  */
 
 import type { Rejection } from '../contract/answer.ts';
 import type { BatchResult, StoreBatch } from '../queue/delivery.ts';
+import { placesOf } from './dead-letters.ts';
+import { insertDeadLetters, removeDeadLetters } from './postgres-dead-letters.ts';
 import { LedgerChangedError } from './postgres-failure.ts';
 import { batchPlaces, INSERT_TICKS, quoteRows, storedByBatch, type TickRows, tradeRows } from './postgres-rows.ts';
 import type { Session } from './postgres-session.ts';
@@ -57,6 +59,7 @@ export async function writeGroup(
   const { claimed, others } = await claim(session, [...first.values()], origin);
   const entries = await known(session, others);
   const storedOf = await insertTicks(session, claimed, origin);
+  await insertDeadLetters(session, claimed, origin);
   const wrong: { batch: StoreBatch; stored: number; duplicates: number }[] = [];
   claimed.forEach((batch, place) => {
     const stored = storedOf[place]!;
@@ -81,6 +84,24 @@ export async function writeGroup(
     if (!sameBytes(bodyHash, batch.bodyHash)) return { outcome: 'conflict' };
     return first.get(key) === batch ? result : { ...result, again: true };
   });
+}
+
+/** Stores the batch's ticks and removes the dead letters of their places. As {@link writeGroup}. */
+export async function replayBatch(session: Session, batch: StoreBatch, origin: Origin): Promise<BatchResult[]> {
+  const places = placesOf(batch.columns);
+  const [stored = 0] = await insertTicks(session, [batch], origin);
+  await removeDeadLetters(session, batch, places);
+  const { ignoredFields } = batch;
+  const receipt = { stored, duplicates: places.length - stored, rejected: [], ignoredFields };
+  return [{ outcome: 'stored', again: false, receipt }];
+}
+
+/** A change that is nobody's. */
+export async function recordCheck(session: Session, { storedAtMs, pod }: Origin): Promise<void> {
+  await session.query(
+    'INSERT INTO store_checks VALUES ($1, $2) ON CONFLICT (pod) DO UPDATE SET checked_at = excluded.checked_at',
+    [pod, new Date(storedAtMs)],
+  );
 }
 
 /** Enters what the ledger does not have yet, `claimed`; `others` it has. */

@@ -9,43 +9,47 @@
  * of 5, 240,000 rows, groups of 8,000): 92,000 rows/s beside 91,000, the median ratio 0.93, 1.5 us of CPU a row.
  */
 
-import { Socket } from 'node:net';
-import { Client, Pool, type PoolConfig } from 'pg';
 import type { BatchResult, StoreBatch } from '../queue/delivery.ts';
-import { type QuoteRecord, type Store, StoreOpenError, type TickQuery, type TradeRecord } from '../sink/store.ts';
-import { failureDetail, failureKind, isWrongAddress, type WriteFailure } from './postgres-failure.ts';
-import { Partitions } from './postgres-partitions.ts';
-import { selectQuotes, selectTrades } from './postgres-read.ts';
-import { checkWritable, isSchemaCurrent, migrate, unsafeSettings } from './postgres-schema.ts';
 import {
-  type Borrowed,
+  type DeadLetterQuery,
+  type DeadLetterRecord,
+  type LedgerRecord,
+  type QuoteRecord,
+  type Store,
+  StoreOpenError,
+  type TickQuery,
+  type TradeRecord,
+  type WriteFailure,
+  type WriteOutcome,
+} from '../sink/store.ts';
+import { Connections } from './postgres-connections.ts';
+import { makeReady } from './postgres-contact.ts';
+import { selectDeadLetters } from './postgres-dead-letters.ts';
+import { CallTimeoutError, failureDetail, failureKind, isCheckViolation, isWrongAddress } from './postgres-failure.ts';
+import { forgetOld } from './postgres-forget.ts';
+import { Partitions } from './postgres-partitions.ts';
+import { selectLedger, selectQuotes, selectTrades } from './postgres-read.ts';
+import {
+  inRehearsal,
   inSession,
   inTransaction,
-  type Lender,
   limitsWithin,
   type Session,
+  type TransactionLimits,
 } from './postgres-session.ts';
-import { writeGroup } from './postgres-write.ts';
+import { type Origin, recordCheck, replayBatch, writeGroup } from './postgres-write.ts';
 
 export const CONNECTIONS_DEFAULT = 4;
 export const CALL_TIMEOUT_DEFAULT_MS = 5_000;
 
-/** Beside those that write: reading back and housekeeping, so that neither waits for the other's connections. */
-const OTHER_CONNECTIONS = 2;
-/** An opening that finds an older schema may wait for another pod's migration, and migrate. */
-const MIGRATION_TIMEOUT_MS = 60_000;
 const PROBE_DELAY_MIN_MS = 250;
 const PROBE_DELAY_MAX_MS = 5_000;
 /** Of one round of housekeeping, in which each transaction has the time of a call. */
 const MAINTENANCE_TIMEOUT_MS = 50_000;
-/** How often old ledger entries are looked for. */
+/** How often old ledger entries and dead letters are looked for. */
 const FORGET_INTERVAL_MS = 60_000;
 /** Every so many of these intervals partitions are looked after too. */
 const PARTITIONS_EVERY = 60;
-/** Ledger entries deleted in one transaction: short enough not to be felt by a waiting group. */
-const FORGET_MAX_ROWS = 2_000;
-/** The server cuts longer ones. */
-const APPLICATION_NAME_MAX_CHARS = 63;
 
 export interface PostgresStoreOptions {
   /** `postgres://user:password@host:port/database?sslmode=…&sslrootcert=…`, as `pg` reads it. */
@@ -55,7 +59,7 @@ export interface PostgresStoreOptions {
   connections?: number;
   /** How long a write or a read may take, waiting for a connection included. */
   callTimeoutMs?: number;
-  /** How long a batch id is recognised. */
+  /** How long a batch id is recognised, and a dead letter kept. */
   ledgerRetentionMs: number;
   /** Days of ticks that are kept; undefined keeps all. */
   tickRetentionDays?: number | undefined;
@@ -68,39 +72,36 @@ export interface PostgresStoreOptions {
 
 /**
  * Invariant: `isOpen` is whether the last contact with the server succeeded; while it is not, exactly one probe is
- * waiting or under way, until `close`.
+ * waiting, as `#probeTimer`, or under way, as `#probe`, until `close`.
  */
 export class PostgresStore implements Store {
   readonly #options: PostgresStoreOptions;
   readonly #callTimeoutMs: number;
-  readonly #writers: Pool;
-  readonly #others: Pool;
-  readonly #prober: Lender;
+  readonly #limits: TransactionLimits;
+  readonly #connections: Connections;
   readonly #partitions: Partitions;
-  readonly #sockets = new Set<Socket>();
   readonly #underWay = new Set<Promise<unknown>>();
   #isOpen = false;
   #closed = false;
   /** Failed contacts since the last write that succeeded, or since the start. */
   #failures = 0;
-  #probing = false;
+  #probe: Promise<WriteFailure | null> | undefined;
   #probeTimer: NodeJS.Timeout | undefined;
   #maintenanceTimer: NodeJS.Timeout | undefined;
   #maintenances = 0;
 
   constructor(options: PostgresStoreOptions) {
+    const { url, pod } = options;
     this.#options = options;
     this.#callTimeoutMs = options.callTimeoutMs ?? CALL_TIMEOUT_DEFAULT_MS;
-    const config: PoolConfig = {
-      connectionString: options.url,
-      application_name: `mdp-pod-${options.pod}`.slice(0, APPLICATION_NAME_MAX_CHARS),
-      connectionTimeoutMillis: this.#callTimeoutMs,
-      keepAlive: true,
-      stream: () => this.#socket(),
-    };
-    this.#writers = this.#pool(config, options.connections ?? CONNECTIONS_DEFAULT);
-    this.#others = this.#pool(config, OTHER_CONNECTIONS);
-    this.#prober = { connect: () => connectAlone(config) };
+    this.#limits = limitsWithin(this.#callTimeoutMs);
+    this.#connections = new Connections({
+      url,
+      pod,
+      writers: options.connections ?? CONNECTIONS_DEFAULT,
+      connectTimeoutMs: this.#callTimeoutMs,
+      onLoss: () => this.#scheduleProbe(),
+    });
     this.#partitions = new Partitions({ retentionDays: options.tickRetentionDays, onEvent: options.onEvent });
   }
 
@@ -128,16 +129,42 @@ export class PostgresStore implements Store {
     this.#maintenanceTimer = setInterval(() => void this.maintain(), FORGET_INTERVAL_MS).unref();
   }
 
-  write(batches: readonly StoreBatch[]): Promise<{ ok: true; results: BatchResult[] } | WriteFailure> {
-    return this.#track(this.#write(batches));
+  write(batches: readonly StoreBatch[]): Promise<WriteOutcome> {
+    return this.#write(batches, inTransaction, (session, origin) => writeGroup(session, batches, origin));
+  }
+
+  rehearse(batch: StoreBatch): Promise<WriteOutcome> {
+    return this.#write([batch], inRehearsal, (session, origin) => writeGroup(session, [batch], origin));
+  }
+
+  replay(batch: StoreBatch): Promise<WriteOutcome> {
+    return this.#write([batch], inTransaction, (session, origin) => replayBatch(session, batch, origin));
+  }
+
+  /** While the store is not open: brings the next probe forward, or waits for the one under way. */
+  async check(): Promise<WriteFailure | null> {
+    const failure = this.#isOpen ? null : await this.#probeInTime();
+    if (failure !== null) return failure;
+    const outcome = await this.#change((session, origin) =>
+      inTransaction(session, this.#limits, () => recordCheck(session, origin)),
+    );
+    return outcome.ok ? null : outcome;
   }
 
   readTrades(query: TickQuery): Promise<TradeRecord[]> {
-    return this.#track(this.#read((session) => selectTrades(session, query)));
+    return this.#read((session) => selectTrades(session, query));
   }
 
   readQuotes(query: TickQuery): Promise<QuoteRecord[]> {
-    return this.#track(this.#read((session) => selectQuotes(session, query)));
+    return this.#read((session) => selectQuotes(session, query));
+  }
+
+  readLedger(provider: string, batchId: string): Promise<LedgerRecord | undefined> {
+    return this.#read((session) => selectLedger(session, provider, batchId));
+  }
+
+  readDeadLetters(query: DeadLetterQuery): Promise<DeadLetterRecord[]> {
+    return this.#read((session) => selectDeadLetters(session, query));
   }
 
   /** Ends after the calls under way, each of which has its deadline. */
@@ -147,53 +174,74 @@ export class PostgresStore implements Store {
     clearTimeout(this.#probeTimer);
     clearInterval(this.#maintenanceTimer);
     await Promise.allSettled(this.#underWay);
-    // A server that has stopped does not take its leave.
-    const patience = aborted(AbortSignal.timeout(this.#callTimeoutMs));
-    await Promise.race([Promise.all([end(this.#writers), end(this.#others)]), patience]);
-    for (const socket of this.#sockets) socket.destroy();
+    await this.#connections.end(AbortSignal.timeout(this.#callTimeoutMs));
   }
 
-  /** What the timer does: forgets old ledger entries and, less often, looks after partitions. Never throws. */
+  /** What the timer does: forgets what is old and, less often, looks after partitions. Never throws. */
   async maintain(): Promise<void> {
     if (!this.#isOpen) return;
     const withPartitions = this.#maintenances % PARTITIONS_EVERY === 0;
     this.#maintenances += 1;
+    const deadline = AbortSignal.timeout(MAINTENANCE_TIMEOUT_MS);
     await this.#track(
-      inSession(this.#others, AbortSignal.timeout(MAINTENANCE_TIMEOUT_MS), async (session) => {
-        const limits = limitsWithin(this.#callTimeoutMs);
+      inSession(this.#connections.others, deadline, async (session) => {
         const nowMs = this.#options.nowMs();
-        while (!this.#closed && (await inTransaction(session, limits, () => this.#forget(session, nowMs))));
+        await forgetOld(session, this.#limits, nowMs - this.#options.ledgerRetentionMs, () => this.#closed);
         if (!withPartitions || this.#closed) return;
         await this.#partitions.prepare(session, nowMs);
-        await this.#partitions.expire(session, limits, nowMs);
+        await this.#partitions.expire(session, this.#limits, nowMs);
       }),
     ).catch((cause: unknown) => this.#options.onEvent('warn', 'store_not_maintained', failureDetail(cause)));
   }
 
-  async #write(batches: readonly StoreBatch[]): Promise<{ ok: true; results: BatchResult[] } | WriteFailure> {
+  /** Runs `body`, which writes ticks of `batches`, `within` a transaction or a rehearsal of one. */
+  async #write(
+    batches: readonly StoreBatch[],
+    within: typeof inTransaction,
+    body: (session: Session, origin: Origin) => Promise<BatchResult[]>,
+  ): Promise<WriteOutcome> {
+    const outcome = await this.#change(async (session, origin) => {
+      const missing = this.#partitions.missing(batches, origin.storedAtMs);
+      if (missing.length > 0) await this.#partitions.create(session, missing, origin.storedAtMs);
+      const once = (): Promise<BatchResult[]> => within(session, this.#limits, () => body(session, origin));
+      try {
+        return await once();
+      } catch (cause) {
+        if (!isCheckViolation(cause)) throw cause;
+        // A partition's passes; a second one in a row is a rule of the operator's own.
+        await this.#partitions.refresh(session);
+        return await once();
+      }
+    });
+    return outcome.ok ? { ok: true, results: outcome.value } : outcome;
+  }
+
+  /** Runs what changes something on a connection, and learns from its end whether the server can be written to. */
+  async #change<T>(
+    body: (session: Session, origin: Origin) => Promise<T>,
+  ): Promise<{ ok: true; value: T } | WriteFailure> {
     const deadline = AbortSignal.timeout(this.#callTimeoutMs);
     const origin = { storedAtMs: this.#options.nowMs(), pod: this.#options.pod };
     try {
-      const results = await inSession(this.#writers, deadline, async (session) => {
-        const missing = this.#partitions.missing(batches, origin.storedAtMs);
-        if (missing.length > 0) await this.#partitions.create(session, missing, origin.storedAtMs);
-        return inTransaction(session, limitsWithin(this.#callTimeoutMs), () => writeGroup(session, batches, origin));
-      });
+      const call = inSession(this.#connections.writers, deadline, (session) => body(session, origin));
+      const value = await this.#track(call);
       this.#failures = 0;
       this.#found();
-      return { ok: true, results };
+      return { ok: true, value };
     } catch (cause) {
-      const kind = failureKind(cause);
-      if (kind === 'unavailable') this.#lost(cause);
-      return { ok: false, kind, detail: failureDetail(cause) };
+      const failure = failureOf(cause);
+      if (failure.kind === 'unavailable') this.#lost(cause);
+      return failure;
     }
   }
 
   async #read<T>(body: (session: Session) => Promise<T>): Promise<T> {
+    const deadline = AbortSignal.timeout(this.#callTimeoutMs);
     try {
-      return await inSession(this.#others, AbortSignal.timeout(this.#callTimeoutMs), (session) =>
-        inTransaction(session, limitsWithin(this.#callTimeoutMs), () => body(session)),
+      const call = inSession(this.#connections.others, deadline, (session) =>
+        inTransaction(session, this.#limits, () => body(session)),
       );
+      return await this.#track(call);
     } catch (cause) {
       // It may be this query's own trouble; whether the store is open is for a probe to say.
       if (failureKind(cause) === 'unavailable') this.#scheduleProbe();
@@ -201,41 +249,15 @@ export class PostgresStore implements Store {
     }
   }
 
-  async #forget(session: Session, nowMs: number): Promise<boolean> {
-    // Other pods forget too: what one of them has in hand is passed over, not waited for.
-    const { rowCount } = await session.query(
-      `DELETE FROM batches WHERE (provider, batch) IN
-         (SELECT provider, batch FROM batches WHERE stored_at < $1 LIMIT ${FORGET_MAX_ROWS} FOR UPDATE SKIP LOCKED)`,
-      [new Date(nowMs - this.#options.ledgerRetentionMs)],
-    );
-    return rowCount === FORGET_MAX_ROWS;
-  }
-
-  /** Connects anew, and leaves the schema, the rights and the partitions as writes need them. */
   async #contact(): Promise<void> {
-    const contact = async (): Promise<void> => {
-      const isReady = await inSession(this.#prober, AbortSignal.timeout(this.#callTimeoutMs), async (session) => {
-        const isCurrent = await isSchemaCurrent(session);
-        if (isCurrent) await this.#prepare(session);
-        return isCurrent;
-      });
-      if (isReady) return;
-      await inSession(this.#prober, AbortSignal.timeout(MIGRATION_TIMEOUT_MS), async (session) => {
-        const limits = { statementMs: MIGRATION_TIMEOUT_MS, lockMs: MIGRATION_TIMEOUT_MS };
-        await migrate(session, limits, this.#options.nowMs());
-        await this.#prepare(session);
-      });
-    };
-    await this.#track(contact());
-    this.#found();
-  }
-
-  async #prepare(session: Session): Promise<void> {
-    await checkWritable(session);
-    await this.#partitions.prepare(session, this.#options.nowMs());
-    for (const setting of await unsafeSettings(session)) {
-      this.#options.onEvent('error', 'store_unsafe', `${setting} is off: a power cut can lose what was stored`);
+    const { nowMs, onEvent } = this.#options;
+    const unsafe = await this.#track(
+      makeReady(this.#connections.fresh, this.#partitions, this.#callTimeoutMs, nowMs()),
+    );
+    for (const setting of unsafe) {
+      onEvent('error', 'store_unsafe', `${setting} is off: a power cut can lose what was stored`);
     }
+    this.#found();
   }
 
   #found(): void {
@@ -252,35 +274,39 @@ export class PostgresStore implements Store {
   }
 
   #scheduleProbe(): void {
-    if (this.#probing || this.#closed) return;
-    this.#probing = true;
+    if (this.#probeTimer !== undefined || this.#probe !== undefined || this.#closed) return;
     const delayMs = probeDelayMs(this.#failures, this.#options.random());
-    this.#probeTimer = setTimeout(() => void this.#probe(), delayMs);
+    this.#probeTimer = setTimeout(() => void this.#probeNow(), delayMs);
   }
 
-  async #probe(): Promise<void> {
+  /** What the probe under way finds, or else one that begins now instead of the one that waits. Never rejects. */
+  #probeNow(): Promise<WriteFailure | null> {
+    clearTimeout(this.#probeTimer);
+    this.#probeTimer = undefined;
+    this.#probe ??= this.#runProbe();
+    return this.#probe;
+  }
+
+  async #runProbe(): Promise<WriteFailure | null> {
     try {
       await this.#contact();
-      this.#probing = false;
+      this.#probe = undefined;
+      return null;
     } catch (cause) {
-      this.#probing = false;
+      this.#probe = undefined;
       if (!this.#closed) this.#lost(cause);
+      return failureOf(cause);
     }
   }
 
-  #pool(config: PoolConfig, max: number): Pool {
-    const pool = new Pool({ ...config, max });
-    // A connection that ends while nobody uses it: perhaps the server has gone, perhaps this one was terminated.
-    pool.on('error', () => this.#scheduleProbe());
-    // One that ends in use is told to its user by the failed statement; unheard, the event would end the process.
-    pool.on('connect', (client) => void client.on('error', () => {}));
-    return pool;
-  }
-
-  #socket(): Socket {
-    const socket = new Socket();
-    this.#sockets.add(socket);
-    return socket.once('close', () => void this.#sockets.delete(socket));
+  /** As {@link #probeNow}, but within the time of a call: a probe that migrates takes longer. */
+  async #probeInTime(): Promise<WriteFailure | null> {
+    if (this.#closed) return { ok: false, kind: 'unavailable', detail: 'the store is closed' };
+    const deadline = AbortSignal.timeout(this.#callTimeoutMs);
+    const passed = new Promise<WriteFailure>((resolve) =>
+      deadline.addEventListener('abort', () => resolve(failureOf(new CallTimeoutError())), { once: true }),
+    );
+    return Promise.race([this.#probeNow(), passed]);
   }
 
   async #track<T>(call: Promise<T>): Promise<T> {
@@ -303,19 +329,6 @@ export function probeDelayMs(failures: number, random: number): number {
   return delayMs / 2 + (delayMs / 2) * random;
 }
 
-/** A connection outside of the pools, whose state says nothing of whether a new one can be had. */
-async function connectAlone(config: PoolConfig): Promise<Borrowed> {
-  const client = new Client(config);
-  client.on('error', () => {});
-  await client.connect();
-  return Object.assign(client, { release: () => void client.end().catch(() => {}) });
-}
-
-/** Unlike the pool's own, may be called again. */
-async function end(pool: Pool): Promise<void> {
-  if (!pool.ending) await pool.end();
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+function failureOf(cause: unknown): WriteFailure {
+  return { ok: false, kind: failureKind(cause), detail: failureDetail(cause) };
 }

@@ -7,13 +7,14 @@ import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite';
 
 export const ROWS_PER_STATEMENT = 16;
 
-/** Invariant: between `flush` calls fewer than {@link ROWS_PER_STATEMENT} rows wait. */
+/** Invariant: fewer than {@link ROWS_PER_STATEMENT} rows wait, all of them added since the last `start`. */
 export class RowsInsert {
   readonly #columns: number;
   readonly #many: StatementSync;
   readonly #one: StatementSync;
   readonly #values: SQLInputValue[];
   #waiting = 0;
+  #inserted = 0;
 
   /**
    * `head` is the statement up to and without VALUES; `tail` the SQL of the last columns, the same in each row. What
@@ -28,6 +29,12 @@ export class RowsInsert {
     this.#values = Array.from({ length: columns * ROWS_PER_STATEMENT }, () => null);
   }
 
+  /** To be called before the first row of each batch: after a failure the rows of another one are still here. */
+  start(): void {
+    this.#waiting = 0;
+    this.#inserted = 0;
+  }
+
   /** A row is written into `values` from `place` on, and then is `added`. */
   get values(): SQLInputValue[] {
     return this.#values;
@@ -40,18 +47,19 @@ export class RowsInsert {
   added(): void {
     this.#waiting += 1;
     if (this.#waiting === ROWS_PER_STATEMENT) {
-      // Forgotten first: after a failure the rows are rolled back, and must not join the next batch.
       this.#waiting = 0;
-      this.#many.run(...this.#values);
+      this.#inserted += Number(this.#many.run(...this.#values).changes);
     }
   }
 
-  /** Inserts what waits. To be called after the last row of each batch. */
-  flush(): void {
+  /** Inserts what waits; how many rows were new since `start`. To be called after the last row of each batch. */
+  flush(): number {
     const waiting = this.#waiting;
     this.#waiting = 0;
     for (let row = 0; row < waiting; row += 1) {
-      this.#one.run(...this.#values.slice(row * this.#columns, (row + 1) * this.#columns));
+      const values = this.#values.slice(row * this.#columns, (row + 1) * this.#columns);
+      this.#inserted += Number(this.#one.run(...values).changes);
     }
+    return this.#inserted;
   }
 }

@@ -31,12 +31,22 @@ const MIGRATIONS: readonly string[] = [
      PRIMARY KEY (provider, batch)
    ) STRICT, WITHOUT ROWID;
    CREATE INDEX batches_by_age ON batches (stored_at_ms);`,
+  // With row ids, unlike the others: their bytes would make the tree of a primary key wide and slow.
+  `CREATE TABLE dead_letters (
+     provider TEXT NOT NULL, batch TEXT NOT NULL, tick_index INTEGER NOT NULL,
+     reason TEXT NOT NULL, detail TEXT NOT NULL, bytes BLOB NOT NULL, size_bytes INTEGER NOT NULL,
+     dead_at_ms INTEGER NOT NULL, pod TEXT NOT NULL,
+     PRIMARY KEY (provider, batch, tick_index)
+   ) STRICT;
+   CREATE INDEX dead_letters_by_provider ON dead_letters (provider, dead_at_ms, batch, tick_index);
+   CREATE INDEX dead_letters_by_age ON dead_letters (dead_at_ms);
+   CREATE TABLE store_checks (pod TEXT NOT NULL PRIMARY KEY, checked_at_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID;`,
 ];
 
 export const SCHEMA_VERSION = MIGRATIONS.length;
 
 /**
- * Pragmas of every connection. WAL with FULL syncs the log at each commit: a commit that was answered survives a
+ * Pragmas of the writer's connection. WAL with FULL syncs the log at each commit: a commit that was answered survives a
  * power cut. The larger page and log spare a fifth of the writer's time over the defaults.
  */
 export const PRAGMAS = `
@@ -44,8 +54,12 @@ export const PRAGMAS = `
   PRAGMA journal_mode = WAL;
   PRAGMA synchronous = FULL;
   PRAGMA cache_size = -32768;
-  PRAGMA wal_autocheckpoint = 2000;
-  PRAGMA busy_timeout = 5000;`;
+  PRAGMA wal_autocheckpoint = 2000;`;
+
+/** How long statements of this connection wait for a file that another one holds, from now on. */
+export function lockTimeout(db: DatabaseSync, timeoutMs: number): void {
+  db.exec(`PRAGMA busy_timeout = ${timeoutMs}`);
+}
 
 /**
  * Brings the schema up to {@link SCHEMA_VERSION}. Throws when the file holds a newer schema than this pod knows:

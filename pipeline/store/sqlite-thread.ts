@@ -5,39 +5,74 @@
 
 import { DatabaseSync } from 'node:sqlite';
 import { parentPort, workerData } from 'node:worker_threads';
-import { OPENING_JOB, type SqliteReply, type SqliteRequest, type SqliteThreadData } from './sqlite-jobs.ts';
-import { migrate, PRAGMAS } from './sqlite-schema.ts';
-import { SqliteReaderStatements, SqliteWriterStatements } from './sqlite-statements.ts';
+import { messageOf, sqliteFailureKind } from './sqlite-failure.ts';
+import {
+  OPENING_JOB,
+  type SqliteHandlers,
+  type SqliteReaderJobs,
+  type SqliteReply,
+  type SqliteRequest,
+  type SqliteThreadData,
+  type SqliteWriterJobs,
+} from './sqlite-jobs.ts';
+import { SqliteReads } from './sqlite-read.ts';
+import { lockTimeout, migrate, PRAGMAS } from './sqlite-schema.ts';
+import { SqliteWrites } from './sqlite-write.ts';
+
+/** While opening: another pod may be migrating the same file. */
+const OPEN_LOCK_TIMEOUT_MS = 5_000;
+/** Of housekeeping: what it does not get at once it leaves for the next time, for a group may be waiting. */
+const FORGET_LOCK_TIMEOUT_MS = 100;
 
 const port = parentPort!;
-const { role, path, pod, nowMs } = workerData as SqliteThreadData;
+const { role, path, pod, lockTimeoutMs, nowMs } = workerData as SqliteThreadData;
 
-type Job = (request: SqliteRequest) => Extract<SqliteReply, { ok: true }>['value'];
+type Run = (request: SqliteRequest) => unknown;
 
-function open(): { db: DatabaseSync; run: Job } {
+function open(): { db: DatabaseSync; run: Run } {
   const db = new DatabaseSync(path, { readOnly: role === 'reader' });
-  if (role === 'reader') {
-    db.exec('PRAGMA busy_timeout = 5000');
-    const statements = new SqliteReaderStatements(db);
-    return {
-      db,
-      run: (request) => {
-        if (request.kind === 'trades') return statements.trades(request.query);
-        if (request.kind === 'quotes') return statements.quotes(request.query);
-        throw new Error(`the reader has no job ${request.kind}`);
-      },
-    };
-  }
+  lockTimeout(db, OPEN_LOCK_TIMEOUT_MS);
+  const run = runOf(role === 'reader' ? readerJobs(db) : writerJobs(db));
+  lockTimeout(db, lockTimeoutMs);
+  return { db, run };
+}
+
+function readerJobs(db: DatabaseSync): SqliteHandlers<SqliteReaderJobs> {
+  const reads = new SqliteReads(db);
+  return {
+    trades: ({ query }) => reads.trades(query),
+    quotes: ({ query }) => reads.quotes(query),
+    ledger: ({ provider, batchId }) => reads.ledger(provider, batchId),
+    deadLetters: ({ query }) => reads.deadLetters(query),
+  };
+}
+
+function writerJobs(db: DatabaseSync): SqliteHandlers<SqliteWriterJobs> {
   db.exec(PRAGMAS);
   migrate(db, nowMs);
-  const statements = new SqliteWriterStatements(db, pod);
+  const writes = new SqliteWrites(db, pod);
   return {
-    db,
-    run: (request) => {
-      if (request.kind === 'write') return statements.write(request.batches, request.nowMs);
-      if (request.kind === 'forget') return statements.forget(request.beforeMs);
-      throw new Error(`the writer has no job ${request.kind}`);
+    write: (asks) => writes.write(asks.batches, asks.nowMs),
+    rehearse: (asks) => writes.rehearse(asks.batch, asks.nowMs),
+    replay: (asks) => writes.replay(asks.batch, asks.nowMs),
+    check: (asks) => writes.check(asks.nowMs),
+    forget: ({ beforeMs }) => {
+      lockTimeout(db, FORGET_LOCK_TIMEOUT_MS);
+      try {
+        return writes.forget(beforeMs);
+      } finally {
+        lockTimeout(db, lockTimeoutMs);
+      }
     },
+  };
+}
+
+function runOf(handlers: object): Run {
+  const known = new Map<string, (asks: unknown) => unknown>(Object.entries(handlers));
+  return ({ kind, asks }) => {
+    const handle = known.get(kind);
+    if (handle === undefined) throw new Error(`the ${role} has no job ${kind}`);
+    return handle(asks);
   };
 }
 
@@ -54,7 +89,7 @@ function serve(): void {
     try {
       reply({ job, ok: true, value: run(request) });
     } catch (cause) {
-      reply({ job, ok: false, detail: messageOf(cause) });
+      replyFailure(job, cause);
     }
   });
   reply({ job: OPENING_JOB, ok: true, value: undefined });
@@ -64,12 +99,12 @@ function reply(message: SqliteReply): void {
   port.postMessage(message);
 }
 
-function messageOf(cause: unknown): string {
-  return cause instanceof Error ? cause.message : String(cause);
+function replyFailure(job: number, cause: unknown): void {
+  reply({ job, ok: false, kind: sqliteFailureKind(cause), detail: messageOf(cause) });
 }
 
 try {
   serve();
 } catch (cause) {
-  reply({ job: OPENING_JOB, ok: false, detail: messageOf(cause) });
+  replyFailure(OPENING_JOB, cause);
 }

@@ -17,6 +17,8 @@ export interface ProviderBooks {
   rejected: Map<string, number>;
   /** By problem name. */
   refused: Map<string, number>;
+  /** By reason; those of `rejected` that are kept in the store. No part of the balance. */
+  deadLetters: Map<string, number>;
   inFlight: number;
 }
 
@@ -43,15 +45,15 @@ export class OfferedBatch {
     books.inFlight += ticks;
   }
 
-  stored(stored: number, duplicates: number, rejected: readonly Rejection[]): void {
-    this.#books.stored += stored;
-    this.#books.duplicate += duplicates;
-    this.#rejectEach(rejected);
-    this.#end();
-  }
-
-  allRejected(rejected: readonly Rejection[]): void {
-    this.#rejectEach(rejected);
+  /** `again`: the ledger knew the batch, whose ticks are duplicates now and whose dead letters were written before. */
+  committed(receipt: { stored: number; duplicates: number; rejected: readonly Rejection[] }, again: boolean): void {
+    const { stored, duplicates, rejected } = receipt;
+    this.#books.stored += again ? 0 : stored;
+    this.#books.duplicate += again ? stored + duplicates : duplicates;
+    for (const { reason } of rejected) {
+      add(this.#books.rejected, reason, 1);
+      if (!again) add(this.#books.deadLetters, reason, 1);
+    }
     this.#end();
   }
 
@@ -63,10 +65,6 @@ export class OfferedBatch {
   refused(why: ProblemName): void {
     add(this.#books.refused, why, this.#ticks);
     this.#end();
-  }
-
-  #rejectEach(rejected: readonly Rejection[]): void {
-    for (const { reason } of rejected) add(this.#books.rejected, reason, 1);
   }
 
   #end(): void {
@@ -89,8 +87,20 @@ export class Books {
     for (const provider of listed) this.#of(provider);
   }
 
+  /** The label that a provider's series have. */
+  labelOf(provider: string): string {
+    return this.#byLabel.has(provider) ? provider : OTHER_PROVIDERS;
+  }
+
   offer(provider: string, ticks: number): OfferedBatch {
     return new OfferedBatch(this.#of(provider), ticks);
+  }
+
+  /** Ticks that the store has taken or known, of all providers. */
+  get writtenTicks(): number {
+    let ticks = 0;
+    for (const one of this.#byLabel.values()) ticks += one.stored + one.duplicate;
+    return ticks;
   }
 
   entries(): Iterable<[string, ProviderBooks]> {
@@ -115,6 +125,7 @@ export class Books {
       duplicate: 0,
       rejected: new Map(),
       refused: new Map(),
+      deadLetters: new Map(),
       inFlight: 0,
     };
     this.#byLabel.set(label, books);

@@ -11,21 +11,34 @@ import { collectProcessMetrics } from './process.ts';
 /** The running parts, as metrics look at them. */
 export interface Observed {
   books: Books;
-  level(): Level;
-  rateScale(): number;
+  levelOf(provider: string): Level;
+  rateScaleOf(provider: string): number;
   depthTicks(): number;
   /** Foreign stores that told how full they are, and not too long ago. */
   coordinators(): ReadonlyMap<string, { queueSize: number }>;
   depthBytes(): number;
   capacityTicks: number;
-  storeOpen(): boolean;
+  /** How long what waits takes to be written at the present rate; undefined while nothing is being written. */
+  queueDelaySeconds(): number | undefined;
+  circuit(): CircuitState;
+  demand(): Iterable<{ provider: string; path: string; ticksPerSecond: number }>;
+  /** Undefined until it is known. */
+  capacityTicksPerSecond(): number | undefined;
 }
 
 export interface Metrics {
   readonly contentType: string;
   scrape(): Promise<string>;
   answerSeconds: Histogram<'status'>;
+  storeWriteSeconds: Histogram<'outcome'>;
+  batchTicks: Histogram;
+  eventToCommitSeconds: Histogram<'provider'>;
 }
+
+const CIRCUIT_NUMBER = { closed: 0, half_open: 1, open: 2 } as const;
+export type CircuitState = keyof typeof CIRCUIT_NUMBER;
+
+const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
 export function createMetrics(observed: Observed): Metrics {
   const registry = new Registry();
@@ -38,7 +51,7 @@ export function createMetrics(observed: Observed): Metrics {
     "Current rate scale factor: the share of a provider's budget that is admitted (1, 0.5, 0). Below 1 for long: the store is slower than the demand.",
     ['provider'],
     (set) => {
-      for (const [provider] of books.entries()) set({ provider }, observed.rateScale());
+      for (const [provider] of books.entries()) set({ provider }, observed.rateScaleOf(provider));
     },
   );
   gauge(
@@ -46,7 +59,7 @@ export function createMetrics(observed: Observed): Metrics {
     'Backpressure state of a provider: 0 ok, 1 soft, 2 hard (nothing is admitted). Look at queue depth and store state for the reason.',
     ['provider'],
     (set) => {
-      for (const [provider] of books.entries()) set({ provider }, LEVEL_NUMBER[observed.level()]);
+      for (const [provider] of books.entries()) set({ provider }, LEVEL_NUMBER[observed.levelOf(provider)]);
     },
   );
   gauge(
@@ -64,10 +77,39 @@ export function createMetrics(observed: Observed): Metrics {
   );
   gauge('pipeline_queue_depth_bytes', 'Bytes that wait for the store.', [], (set) => set({}, observed.depthBytes()));
   gauge(
+    'pipeline_queue_delay_seconds',
+    'Seconds that what waits will take to be written at the present rate: the delay a new tick meets.',
+    [],
+    (set) => set({}, observed.queueDelaySeconds() ?? 0),
+  );
+  gauge(
     'pipeline_store_open',
     'Whether the store can be written to: 1 or 0. At 0 the pod is not ready and refuses every batch.',
     [],
-    (set) => set({}, Number(observed.storeOpen())),
+    (set) => set({}, Number(observed.circuit() !== 'open')),
+  );
+  gauge(
+    'pipeline_store_circuit_state',
+    'State of the circuit before the store: 0 closed, 1 half open (a probe decides), 2 open (nothing is tried).',
+    [],
+    (set) => set({}, CIRCUIT_NUMBER[observed.circuit()]),
+  );
+  gauge(
+    'pipeline_demand_ticks_per_second',
+    'Ticks per second that came for the first time, over 20 s, before any throttle: the demand to scale on. Those of path "edge" the edge has counted too.',
+    ['provider', 'path'],
+    (set) => {
+      for (const { provider, path, ticksPerSecond } of observed.demand()) set({ provider, path }, ticksPerSecond);
+    },
+  );
+  gauge(
+    'pipeline_pod_capacity_ticks_per_second',
+    "What this pod could store, told from what it does store and how busy that keeps it. Absent until it was busy once. The scaler's figure should be near it.",
+    [],
+    (set) => {
+      const ticksPerSecond = observed.capacityTicksPerSecond();
+      if (ticksPerSecond !== undefined) set({}, ticksPerSecond);
+    },
   );
   gauge('pipeline_in_flight_ticks', 'Ticks offered and not yet answered.', ['provider'], (set) => {
     for (const [provider, one] of books.entries()) set({ provider }, one.inFlight);
@@ -98,20 +140,46 @@ export function createMetrics(observed: Observed): Metrics {
     (one) => one.rejected,
   );
   countersBy(
+    'pipeline_dead_letters_total',
+    'Ticks set aside in the store with their reason, by reason. Look at them under /v1/dead-letters/PROVIDER.',
+    (one) => one.deadLetters,
+  );
+  countersBy(
     'pipeline_ticks_refused_total',
     'Ticks that were not taken now, by reason; their sender still holds them and was told to wait.',
     (one) => one.refused,
   );
 
-  const answerSeconds = new Histogram({
-    name: 'pipeline_answer_seconds',
-    help: 'Time from the first byte of a tick request to its answer, by HTTP status.',
-    labelNames: ['status'] as const,
-    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
-    registers,
-  });
-
-  return { contentType: registry.contentType, scrape: () => registry.metrics(), answerSeconds };
+  const histogram = <Label extends string>(name: string, help: string, labelNames: Label[], buckets: number[]) =>
+    new Histogram({ name, help, labelNames, buckets, registers });
+  return {
+    contentType: registry.contentType,
+    scrape: () => registry.metrics(),
+    answerSeconds: histogram(
+      'pipeline_answer_seconds',
+      'Time from the first byte of a tick request to its answer, by HTTP status.',
+      ['status'],
+      SECONDS,
+    ),
+    storeWriteSeconds: histogram(
+      'pipeline_store_write_seconds',
+      'Time of one call that writes a group of batches, by outcome (stored, unavailable, contention, data).',
+      ['outcome'],
+      SECONDS,
+    ),
+    batchTicks: histogram(
+      'pipeline_batch_ticks',
+      'Ticks of a batch as it was sent. Small ones cost more for each tick: ask their provider for larger ones.',
+      [],
+      [1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000],
+    ),
+    eventToCommitSeconds: histogram(
+      'pipeline_event_to_commit_seconds',
+      "Age of a batch's newest tick when it was committed, by its own timestamp: the delay that readers see.",
+      ['provider'],
+      [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3_600],
+    ),
+  };
 
   function gauge(
     name: string,

@@ -161,7 +161,7 @@ function groupsOf(rows: number, seed: number, name: string): StoreBatch[][] {
 function batchOf(body: Buffer, batchId: string): StoreBatch {
   const decoded = decodeBatch(body, 'ndjson', BATCH_MAX_TICKS, defaultRules(Date.now()));
   if (!decoded.ok) throw new Error(decoded.detail);
-  const { columns, rejected, ignoredFields, ticks } = decoded.batch;
+  const { columns, rejected, rejectedBytes, ignoredFields, ticks } = decoded.batch;
   const bodyHash = new Uint8Array(createHash('sha256').update(body).digest());
-  return { provider: PROVIDER, batchId, bodyHash, ticks, columns, rejected, ignoredFields };
+  return { provider: PROVIDER, batchId, bodyHash, ticks, columns, rejected, rejectedBytes, ignoredFields };
 }

@@ -4,8 +4,10 @@ import {
   type BatchOutcome,
   type BodyFormat,
   bodyFormat,
+  DEAD_LETTER_MAX_BYTES,
   decodeBatch,
   type DecodedBatch,
+  ticksAt,
 } from '../../pipeline/contract/batch.ts';
 import { ColumnsBuilder, emptyRow, generatedId, SIDE_NAMES } from '../../pipeline/contract/columns.ts';
 import { defaultRules } from '../../pipeline/contract/decode.ts';
@@ -63,8 +65,44 @@ describe('decodeBatch', () => {
     body[body.length - 1] = 0xe6; // begins a character that never ends
     const bad = batchOf(body);
     expect(bad.rejected.at(-1)).toMatchObject({ index: 4, reason: 'not_utf8' });
-    expect({ ...bad, ticks: 4, rejected: bad.rejected.slice(0, -1) }).toEqual(good);
+    const { rejected, rejectedBytes } = bad;
+    expect({
+      ...bad,
+      ticks: 4,
+      rejected: rejected.slice(0, -1),
+      rejectedBytes: rejectedBytes.slice(0, -1),
+    }).toEqual(good);
     expect(indexes(bad)).toEqual({ trades: [0, 3], quotes: [], rejected: [1, 2, 4] });
+  });
+
+  it('keeps of every rejected tick the bytes that were sent, and nothing else of the body', () => {
+    const huge = `{"x":"${'y'.repeat(DEAD_LETTER_MAX_BYTES)}é"}`;
+    const wrong = ['{"price":"é"}', 'x', huge];
+    const body = encoder.encode([trade(), wrong[0], quote(), wrong[1], wrong[2]].join(' \r\n'));
+    const { rejectedBytes } = batchOf(body);
+    expect(rejectedBytes.map(({ sizeBytes }) => sizeBytes)).toEqual(wrong.map((text) => encoder.encode(text).length));
+    expect(rejectedBytes.map(({ bytes }) => bytes)).toEqual(
+      wrong.map((text) => encoder.encode(text).slice(0, DEAD_LETTER_MAX_BYTES)),
+    );
+    expect(rejectedBytes.every(({ bytes }) => bytes.buffer.byteLength <= DEAD_LETTER_MAX_BYTES)).toBe(true);
+    const cutOff = batchOf(new Uint8Array([...encoder.encode(`${trade()}\n`), 0x7b, 0xff, 0x00, 0x7d, 0x0a]));
+    expect(cutOff.rejectedBytes).toEqual([{ bytes: new Uint8Array([0x7b, 0xff, 0x00, 0x7d]), sizeBytes: 4 }]);
+  });
+
+  it('finds the bytes of any tick again, in lines and in arrays', () => {
+    const all = [trade(), quote(), '{"symbol":"株,]"}', trade({ id: '"7"' })];
+    const wanted = new Set([0, 2, 3]);
+    const texts = (body: string, format: BodyFormat): string[] =>
+      ticksAt(encoder.encode(body), format, wanted).map(({ bytes }) => new TextDecoder().decode(bytes));
+    const expected = all.filter((_, at) => wanted.has(at));
+    expect(texts(`\n${all.join('\r\n\n')}\n`, 'ndjson')).toEqual(expected);
+    expect(texts(`[ ${all.join(' ,\n ')} ]`, 'array')).toEqual(expected);
+    const bad = new Uint8Array([0xff, 0x0a, ...encoder.encode(all[1]), 0x0a, 0xfe]);
+    expect(ticksAt(bad, 'ndjson', new Set([0, 1, 2])).map(({ sizeBytes }) => sizeBytes)).toEqual([
+      1,
+      all[1]!.length,
+      1,
+    ]);
   });
 
   // Seen when broken: read line by line, these 100,000 blank lines were 100,002 decodings; 8 MiB of them fit in 8 KB.

@@ -6,8 +6,8 @@ interface Item extends Sized {
   name: number;
 }
 
-function item(ticks: number, bytes = 1, name = 0): Item {
-  return { name, ticks, bytes };
+function item(ticks: number, bytes = 1, name = 0, provider = 'ibkr'): Item {
+  return { name, provider, ticks, bytes };
 }
 
 describe('a bounded queue', () => {
@@ -55,6 +55,42 @@ describe('a bounded queue', () => {
 
   it('gives nothing when it is empty', () => {
     expect(new BoundedQueue<Item>(1, 1).take(10)).toEqual([]);
+  });
+
+  it('gives whole deliveries of at most as many bytes as asked for', () => {
+    const queue = new BoundedQueue<Item>(100, 100);
+    for (const [at, bytes] of [40, 40, 30].entries()) queue.offer(item(1, bytes, at));
+    expect(queue.take(100, 80).map(({ name }) => name)).toEqual([0, 1]);
+  });
+
+  it('puts back what was taken at its old place, though there is no room for it any more', () => {
+    const queue = new BoundedQueue<Item>(10, 100);
+    for (const at of [0, 1, 2]) queue.offer(item(3, 1, at));
+    const [first, second] = [queue.take(3), queue.take(3)];
+    for (const at of [3, 4]) expect(queue.offer(item(3, 1, at))).toBe(true);
+    queue.putBack(first);
+    queue.putBack(second);
+    expect([queue.depthTicks, queue.offer(item(1))]).toEqual([15, false]);
+    expect(queue.oldest?.name).toBe(0);
+    expect(queue.take(100).map(({ name }) => name)).toEqual([0, 1, 2, 3, 4]);
+  });
+
+  it('gives up from the oldest on what is over, and stops at the first that is not', () => {
+    const queue = new BoundedQueue<Item>(100, 100);
+    for (const [at, ticks] of [1, 1, 5, 1].entries()) queue.offer(item(ticks, 1, at));
+    expect(queue.takeOver(({ ticks }) => ticks === 1).map(({ name }) => name)).toEqual([0, 1]);
+    expect(queue.depthTicks).toBe(6);
+  });
+
+  it('knows whose ticks wait, and how many of him of whom most do', () => {
+    const queue = new BoundedQueue<Item>(100, 100);
+    expect([queue.deepestTicks, queue.depthTicksOf('a')]).toEqual([0, 0]);
+    queue.offer(item(5, 1, 0, 'a'));
+    queue.offer(item(4, 1, 1, 'b'));
+    queue.offer(item(3, 1, 2, 'b'));
+    expect([queue.deepestTicks, queue.depthTicksOf('a'), queue.depthTicksOf('b')]).toEqual([7, 5, 7]);
+    queue.take(9);
+    expect([queue.deepestTicks, queue.depthTicksOf('a'), queue.depthTicksOf('b')]).toEqual([3, 0, 3]);
   });
 
   const seed = newSeed();

@@ -64,6 +64,14 @@ describe('window', () => {
     expect(fill(window, 1)).toBe(4);
   });
 
+  test('lets one batch alone go and ask before any answer, and all that it may when that tells no credit', () => {
+    // Seen failing: with an unbounded credit at the start, 16 batches of 1,000 ticks met a queue of 10,000.
+    const window = new Window(8);
+    expect(fill(window, 1_000)).toBe(1);
+    window.leave(1_000, NOTHING, 0);
+    expect(fill(window, 1_000)).toBe(8);
+  });
+
   test('never has more ticks in flight than the credit last told', () => {
     expect(fill(told(8, { creditTicks: 2500 }), 1000)).toBe(2);
     expect(fill(told(8, { creditTicks: 3000 }), 1000)).toBe(3);

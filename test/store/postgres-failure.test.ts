@@ -21,7 +21,10 @@ describe('a failure', () => {
     ['55P03', 'contention'],
     ['57014', 'contention'],
     ['53200', 'contention'],
-    ['23514', 'contention'],
+    ['23514', 'data'],
+    ['44000', 'data'],
+    ['54000', 'data'],
+    ['P0001', 'data'],
     ['22021', 'data'],
     ['22P05', 'data'],
     ['23502', 'data'],
@@ -44,6 +47,11 @@ describe('a failure', () => {
       expect(failureKind(cause)).toBe('unavailable');
     }
     expect(failureKind(new LedgerChangedError())).toBe('contention');
+  });
+
+  it('that is a fault of ours is one of data, so that one batch does not close the store', () => {
+    const url = Object.assign(new TypeError('Invalid URL'), { code: 'ERR_INVALID_URL' });
+    expect([new TypeError('x'), new RangeError('x'), url].map(failureKind)).toEqual(['data', 'data', 'unavailable']);
   });
 
   it('is told with its code, which an error of several addresses has instead of a message', () => {

@@ -21,12 +21,15 @@ async function write(store: PostgresStore, ...batches: StoreBatch[]): Promise<Ba
   return outcome.results;
 }
 
+/** A server that was killed recovers before it answers, on a disk that others use. */
+const HEALING_TIMEOUT_MS = 45_000;
+
 /** Offers a batch until it is stored, as a sender does; whether it had to be offered again. */
 async function insist(store: PostgresStore, batch: StoreBatch): Promise<BatchResult> {
   for (;;) {
     const outcome = await store.write([batch]);
     if (outcome.ok) return outcome.results[0]!;
-    await until('the store is open', () => store.isOpen);
+    await until('the store is open', () => store.isOpen, HEALING_TIMEOUT_MS);
   }
 }
 
@@ -55,6 +58,7 @@ describe.skipIf(POSTGRES_BIN === undefined)('the PostgreSQL store under faults (
   });
   afterEach(async () => {
     server.resume();
+    await server.disconnect();
     await stores.close();
   });
 
@@ -184,6 +188,8 @@ describe.skipIf(POSTGRES_BIN === undefined)('the PostgreSQL store under faults (
       CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '23000'; END $$;
       CREATE CONSTRAINT TRIGGER fail AFTER INSERT ON batches DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION fail();`);
     expect(await pod.write([storeBatch('b1', trades(1))])).toMatchObject({ ok: false, kind: 'data' });
+    // Seen failing: a rehearsal that did not ask for what is put off to the COMMIT said "stored".
+    expect(await pod.rehearse(storeBatch('b1', trades(1)))).toMatchObject({ ok: false, kind: 'data' });
     await stores.rows('DROP TRIGGER fail ON batches');
     expect(await write(pod, storeBatch('b1', trades(1)))).toMatchObject([{ again: false }]);
   });
@@ -195,40 +201,6 @@ describe.skipIf(POSTGRES_BIN === undefined)('the PostgreSQL store under faults (
       await client.query('SELECT 1 / 0').catch(() => {});
     });
     await expect(committed).rejects.toThrow('the transaction ended with ROLLBACK');
-  });
-
-  it('loses nothing that it acknowledged when the postmaster is killed, doubles nothing, and heals by itself', async () => {
-    const pod = await stores.open();
-    const batches = Array.from({ length: 120 }, (_, at) =>
-      storeBatch(`b${at}`, [trade(), trade(), ...trades(100, at * 50)]),
-    );
-    const acknowledged: StoreBatch[] = [];
-    let killed: Promise<void> | undefined;
-    const waiting = [...batches];
-    const sender = async (): Promise<void> => {
-      for (let batch = waiting.shift(); batch !== undefined; batch = waiting.shift()) {
-        await insist(pod, batch);
-        acknowledged.push(batch);
-        if (acknowledged.length === 40) killed = killAndStart();
-      }
-    };
-    const killAndStart = async (): Promise<void> => {
-      await server.kill9();
-      const until = acknowledged.map(({ batchId }) => batchId);
-      await server.start();
-      const known = new Set((await stores.rows('SELECT batch FROM batches')).map(({ batch }) => batch));
-      expect(until.filter((batchId) => !known.has(batchId))).toEqual([]);
-    };
-    await Promise.all([sender(), sender(), sender(), sender()]);
-    await killed;
-    expect([await stores.count('batches'), await stores.count('trades')]).toEqual([120, 120 * 2 + 119 * 50 + 100]);
-    const [sum] = await stores.rows(
-      'SELECT sum(stored)::int4 AS stored, sum(stored + duplicates)::int4 AS offered FROM batches',
-    );
-    expect(sum).toEqual({ stored: 120 * 2 + 119 * 50 + 100, offered: 120 * 102 });
-    expect(stores.events.map((event) => event.split(':')[0])).toEqual(
-      expect.arrayContaining(['store_lost', 'store_back']),
-    );
   });
 
   it('ends a call by its deadline while the server is stopped, and heals when it goes on', async () => {
@@ -298,10 +270,7 @@ describe.skipIf(POSTGRES_BIN === undefined)('the PostgreSQL store under faults (
     const { database } = stores;
     await (await stores.open()).close();
     await server.query(database, "CREATE ROLE pusher LOGIN PASSWORD 'p'");
-    await server.query(
-      database,
-      'GRANT SELECT, INSERT, UPDATE, DELETE ON trades, quotes, batches, schema_version TO pusher',
-    );
+    await server.query(database, 'GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO pusher');
     const pod = await stores.open({ url: server.url(database, 'pusher', 'p') });
     await write(pod, storeBatch('b0', trades(5)));
     await server.query(database, 'REVOKE INSERT ON trades FROM pusher');
@@ -353,6 +322,54 @@ describe.skipIf(POSTGRES_BIN === undefined)('the PostgreSQL store under faults (
     expect([pod.isOpen, await stores.count('trades')]).toEqual([true, 0]);
     expect(await write(pod, good)).toMatchObject([{ receipt: { stored: 40 } }]);
   });
+});
+
+describe.skipIf(POSTGRES_BIN === undefined)('the PostgreSQL store whose server is killed (needs PostgreSQL)', () => {
+  // After a kill a server syncs the files of all its databases: those of the tests above would be thousands.
+  let own: PostgresServer;
+  let killed: PostgresStores;
+  beforeAll(async () => {
+    own = await startPostgres();
+    killed = await postgresStores(own);
+  });
+  afterAll(async () => {
+    await killed?.close();
+    await own?.remove();
+  });
+
+  it('loses nothing that it acknowledged when the postmaster is killed, doubles nothing, and heals by itself', async () => {
+    const pod = await killed.open();
+    const batches = Array.from({ length: 120 }, (_, at) =>
+      storeBatch(`b${at}`, [trade(), trade(), ...trades(100, at * 50)]),
+    );
+    const acknowledged: StoreBatch[] = [];
+    let restarted: Promise<void> | undefined;
+    const waiting = [...batches];
+    const sender = async (): Promise<void> => {
+      for (let batch = waiting.shift(); batch !== undefined; batch = waiting.shift()) {
+        await insist(pod, batch);
+        acknowledged.push(batch);
+        if (acknowledged.length === 40) restarted = killAndStart();
+      }
+    };
+    const killAndStart = async (): Promise<void> => {
+      await own.kill9();
+      const before = acknowledged.map(({ batchId }) => batchId);
+      await own.start();
+      const known = new Set((await killed.rows('SELECT batch FROM batches')).map(({ batch }) => batch));
+      expect(before.filter((batchId) => !known.has(batchId))).toEqual([]);
+    };
+    await Promise.all([sender(), sender(), sender(), sender()]);
+    await restarted;
+    expect([await killed.count('batches'), await killed.count('trades')]).toEqual([120, 120 * 2 + 119 * 50 + 100]);
+    const [sum] = await killed.rows(
+      'SELECT sum(stored)::int4 AS stored, sum(stored + duplicates)::int4 AS offered FROM batches',
+    );
+    expect(sum).toEqual({ stored: 120 * 2 + 119 * 50 + 100, offered: 120 * 102 });
+    expect(killed.events.map((event) => event.split(':')[0])).toEqual(
+      expect.arrayContaining(['store_lost', 'store_back']),
+    );
+  }, 60_000);
 });
 
 const canMount = POSTGRES_BIN !== undefined && mayMount();

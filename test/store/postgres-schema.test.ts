@@ -33,12 +33,25 @@ describe.skipIf(POSTGRES_BIN === undefined)('opening a PostgreSQL store (needs a
     await Promise.all(ten.map((store) => store.open()));
     expect(ten.map((store) => store.isOpen)).toEqual(ten.map(() => true));
     expect(stores.events).toEqual([]);
-    expect(await stores.rows('SELECT version FROM schema_version')).toEqual([{ version: SCHEMA_VERSION }]);
+    expect(await stores.rows('SELECT version FROM schema_version ORDER BY 1')).toEqual(
+      Array.from({ length: SCHEMA_VERSION }, (_, at) => ({ version: at + 1 })),
+    );
     const outcomes = await Promise.all(
       ten.map((store, at) => store.write([storeBatch(`b${at}`, trades(10, at * 10))])),
     );
     expect(outcomes.every(({ ok }) => ok)).toBe(true);
     expect(await stores.count('trades')).toBe(100);
+  });
+
+  it('of the first schema migrates it, keeps what is in it, and takes dead letters from then on', async () => {
+    const first = await stores.open();
+    await first.write([storeBatch('b1', trades(5))]);
+    await first.close();
+    await stores.rows('DROP TABLE dead_letters; DROP TABLE store_checks; DELETE FROM schema_version WHERE version > 1');
+    const second = await stores.open();
+    expect(await second.write([storeBatch('b1', trades(5))])).toMatchObject({ results: [{ again: true }] });
+    expect(await second.write([storeBatch('b2', [{}])])).toMatchObject({ ok: true });
+    expect([await stores.count('trades'), await stores.count('dead_letters')]).toEqual([5, 1]);
   });
 
   it('refuses a newer schema, and leaves it as it is', async () => {
@@ -147,6 +160,11 @@ describe.skipIf(POSTGRES_BIN === undefined)('opening a PostgreSQL store (needs a
     expect(store.isOpen).toBe(false);
     expect(stores.events).toEqual(['store_not_open: store_not_ready: this role lacks INSERT on trades']);
     await server.query(database, 'GRANT INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO reader');
+    expect(await store.check()).toMatchObject({
+      kind: 'unavailable',
+      detail: 'store_not_ready: this role lacks DELETE on dead_letters',
+    });
+    await server.query(database, 'GRANT DELETE ON dead_letters TO reader');
     await until('the store opens', () => store.isOpen);
   });
 

@@ -1,9 +1,9 @@
 /** Ticks, bodies and batches as a pod has them in its hands, for tests of its parts. */
 
 import { createHash } from 'node:crypto';
-import { BATCH_MAX_TICKS, decodeBatch } from '../../pipeline/contract/batch.ts';
+import { BATCH_MAX_TICKS, decodeBatch, type TickBytes } from '../../pipeline/contract/batch.ts';
 import { defaultRules } from '../../pipeline/contract/decode.ts';
-import type { Delivery, Settlement, StoreBatch } from '../../pipeline/queue/delivery.ts';
+import { Delivery, type StoreBatch } from '../../pipeline/queue/delivery.ts';
 
 export const NOW_MS = Date.parse('2026-11-23T14:30:00Z');
 
@@ -35,18 +35,25 @@ export function storeBatch(batchId: string, ticks: readonly LooseTick[], provide
   const body = new TextEncoder().encode(lines(ticks));
   const decoded = decodeBatch(body, 'ndjson', BATCH_MAX_TICKS, defaultRules(NOW_MS));
   if (!decoded.ok) throw new Error(decoded.detail);
-  const { columns, rejected, ignoredFields } = decoded.batch;
+  const { columns, rejected, rejectedBytes, ignoredFields } = decoded.batch;
   const bodyHash = new Uint8Array(createHash('sha256').update(body).digest());
-  return { provider, batchId, bodyHash, ticks: decoded.batch.ticks, columns, rejected, ignoredFields };
+  return { provider, batchId, bodyHash, ticks: decoded.batch.ticks, columns, rejected, rejectedBytes, ignoredFields };
 }
 
-export interface RecordedDelivery extends Delivery {
-  settlements: Settlement[];
+/** Of the tick at each place. */
+function bytesOf(indices: ReadonlySet<number>): TickBytes[] {
+  return [...indices]
+    .sort((left, right) => left - right)
+    .map((index) => new TextEncoder().encode(`tick ${index}`))
+    .map((bytes) => ({ bytes, sizeBytes: bytes.length }));
 }
 
-/** A delivery of `ticks` trades that remembers each time it is settled. */
-export function delivery(batchId: string, ticks: number): RecordedDelivery {
-  const settlements: Settlement[] = [];
+/** A delivery of `ticks` trades, whose sender waits for ever unless told. */
+export function delivery(
+  batchId: string,
+  ticks: number,
+  times: { offeredMs: number; deadlineMs: number } = { offeredMs: NOW_MS, deadlineMs: Number.POSITIVE_INFINITY },
+): Delivery {
   const batch = storeBatch(batchId, trades(ticks));
-  return { ticks, bytes: ticks * 80, batch, settlements, settle: (settlement) => void settlements.push(settlement) };
+  return new Delivery({ batch, bytes: ticks * 80, bytesOf, ...times });
 }

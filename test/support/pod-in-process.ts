@@ -4,6 +4,7 @@ import { readConfig } from '../../pipeline/config.ts';
 import type { Store } from '../../pipeline/sink/store.ts';
 import { createPod } from '../../pipeline/topology.ts';
 import { NOW_MS } from './pod-batch.ts';
+import { VirtualClock } from './virtual-clock.ts';
 
 export interface LoggedEvent {
   level: string;
@@ -14,7 +15,8 @@ export interface LoggedEvent {
 export interface ProcessPod {
   url: string;
   port: number;
-  clock: { nowMs: number };
+  clock: VirtualClock;
+  memory: { share: number };
   logged: LoggedEvent[];
   start(): Promise<void>;
   drain(): Promise<boolean>;
@@ -25,16 +27,22 @@ export async function processPod(store: Store, settings: Readonly<Record<string,
   const outcome = await readConfig({ MDP_PORT: '0', MDP_DEV: '1', MDP_POD_NAME: 'pod-1', ...settings });
   if (!outcome.ok) throw new Error(outcome.problems.join('\n'));
   const { config } = outcome;
-  const clock = { nowMs: NOW_MS };
+  const clock = new VirtualClock(NOW_MS);
+  const memory = { share: 0 };
   const logged: LoggedEvent[] = [];
   const pod = createPod({
     config,
     store,
     log: (level, event, facts = {}) => void logged.push({ level, event, facts }),
     nowMs: () => clock.nowMs,
+    random: () => 0.5,
+    after: clock.after,
+    memoryShare: () => memory.share,
+    loopMs: () => 0,
+    fetch,
     sleep: (ms) => (ms >= config.drainTimeoutMs ? new Promise(() => undefined) : Promise.resolve()),
   });
-  const running: ProcessPod = { url: '', port: 0, clock, logged, start, drain: () => pod.drain() };
+  const running: ProcessPod = { url: '', port: 0, clock, memory, logged, start, drain: () => pod.drain() };
   return running;
 
   async function start(): Promise<void> {
@@ -65,4 +73,13 @@ export interface ShownStatus {
 
 export async function podStatus(url: string): Promise<ShownStatus> {
   return (await (await fetch(`${url}/status`)).json()) as ShownStatus;
+}
+
+/** What `waiting` becomes while the pod's time goes on, as fast as its sockets can follow. */
+export async function timePasses<T>(pod: ProcessPod, waiting: Promise<T>): Promise<T> {
+  const state = { isOver: false };
+  const end = (): void => void (state.isOver = true);
+  waiting.then(end, end);
+  while (!state.isOver) await pod.clock.advance(20);
+  return waiting;
 }

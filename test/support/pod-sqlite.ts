@@ -21,7 +21,7 @@ export interface SqliteBench {
   connect(): DatabaseSync;
   /** One row of the file. */
   row(sql: string): Record<string, unknown>;
-  count(table: 'trades' | 'quotes' | 'batches'): number;
+  count(table: 'trades' | 'quotes' | 'batches' | 'dead_letters'): number;
   remove(): Promise<void>;
 }
 

@@ -56,8 +56,9 @@ export interface PostgresServer {
   createDatabase(options?: string): Promise<string>;
   /** As superuser. */
   query(database: string, text: string, values?: unknown[]): Promise<Row[]>;
-  /** A superuser's connection, ended by `remove`. */
+  /** A superuser's connection, ended by `disconnect`, or by `remove`. */
   connect(database: string): Promise<Client>;
+  disconnect(): Promise<void>;
   /** SIGKILL to the postmaster; ends when its processes have noticed. */
   kill9(): Promise<void>;
   /** Ends every connection and the server, in order. */
@@ -91,6 +92,7 @@ export async function startPostgres(settings: Readonly<Record<string, string>> =
     createDatabase,
     query,
     connect,
+    disconnect,
     kill9,
     stop,
     start,
@@ -181,6 +183,10 @@ export async function startPostgres(settings: Readonly<Record<string, string>> =
     return client;
   }
 
+  async function disconnect(): Promise<void> {
+    for (const client of clients.splice(0)) await client.end().catch(() => {});
+  }
+
   async function kill9(): Promise<void> {
     const children = descendants(server!.pid!);
     await signalAndWait('SIGKILL');
@@ -212,7 +218,7 @@ export async function startPostgres(settings: Readonly<Record<string, string>> =
 
   async function remove(): Promise<void> {
     resume();
-    for (const client of clients) await client.end().catch(() => {});
+    await disconnect();
     await stop();
     await rm(home, { recursive: true, force: true });
   }

@@ -18,7 +18,7 @@ export interface PostgresStores {
   /** Opens a store on the database. */
   open(change?: Partial<PostgresStoreOptions>): Promise<PostgresStore>;
   rows(sql: string): Promise<Row[]>;
-  count(table: 'trades' | 'quotes' | 'batches' | `${'trades' | 'quotes'}_${string}`): Promise<number>;
+  count(table: 'trades' | 'quotes' | 'batches' | 'dead_letters' | `${'trades' | 'quotes'}_${string}`): Promise<number>;
   close(): Promise<void>;
 }
 
@@ -64,8 +64,12 @@ export async function postgresStores(server: PostgresServer, options = ''): Prom
 }
 
 /** Looks until it is so; throws, naming it, when it does not come to be. */
-export async function until(what: string, isSo: () => boolean | Promise<boolean>): Promise<void> {
-  const deadlineMs = Date.now() + UNTIL_TIMEOUT_MS;
+export async function until(
+  what: string,
+  isSo: () => boolean | Promise<boolean>,
+  timeoutMs = UNTIL_TIMEOUT_MS,
+): Promise<void> {
+  const deadlineMs = Date.now() + timeoutMs;
   while (!(await isSo())) {
     if (Date.now() > deadlineMs) throw new Error(`never came to be: ${what}`);
     await sleep(UNTIL_INTERVAL_MS);

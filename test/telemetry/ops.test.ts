@@ -80,11 +80,21 @@ describe('/status', () => {
       uptimeSeconds: 65,
       level: 'ok',
       rateScale: 1,
-      reasons: { queue: 'ok', store: 'ok', feedback: 'ok' },
+      reasons: { queue: 'ok', store: 'ok', feedback: 'ok', memory: 'ok' },
       queue: { depthTicks: 0, capacityTicks: 100, depthBytes: 0, capacityBytes: 67_108_864, beingWrittenTicks: 0 },
-      store: { kind: 'sqlite', open: true },
+      store: { kind: 'sqlite', open: true, circuit: 'closed' },
       providers: {
-        ibkr: { offered: 3, stored: 2, duplicate: 0, rejected: 1, refused: 0, inFlight: 0, residue: 0 },
+        ibkr: {
+          level: 'ok',
+          offered: 3,
+          stored: 2,
+          duplicate: 0,
+          rejected: 1,
+          refused: 0,
+          deadLetters: 1,
+          inFlight: 0,
+          residue: 0,
+        },
       },
     });
   });

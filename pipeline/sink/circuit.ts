@@ -1,0 +1,74 @@
+/**
+ * The circuit between the writer and its store: after some failures in a row nothing is tried for a while, then one
+ * probe, whose outcome decides for all. It knows failures and times; what is tried, and with what, is the writer's.
+ * Pure: clock and chance come in as arguments.
+ */
+
+/**
+ * - `closed`: writes pass (after a failure, the next one waits a moment).
+ * - `open`: nothing passes; a check that carries nothing may be under way.
+ * - `half_open`: one probe is under way, or the next write will be it.
+ */
+export type CircuitState = 'closed' | 'half_open' | 'open';
+
+export const CIRCUIT_FAILURES_TO_OPEN = 3;
+export const CIRCUIT_DELAY_MIN_MS = 100;
+export const CIRCUIT_DELAY_MAX_MS = 5_000;
+
+/** Invariant: while not closed, at most one attempt is under way. */
+export class Circuit {
+  #failures = 0;
+  #retryAtMs = Number.NEGATIVE_INFINITY;
+  /** The waiting is over; only a probe may decide now. */
+  #onTrial = false;
+  #probing = false;
+
+  get state(): CircuitState {
+    if (this.#failures < CIRCUIT_FAILURES_TO_OPEN) return 'closed';
+    return this.#onTrial ? 'half_open' : 'open';
+  }
+
+  /** Until the next attempt may begin: 0 now, infinite while a probe is under way. */
+  waitMs(nowMs: number): number {
+    if (this.#probing) return Number.POSITIVE_INFINITY;
+    return Math.max(0, this.#retryAtMs - nowMs);
+  }
+
+  /** Begins an attempt, which is to end with {@link succeeded} or {@link failed}; undefined: not now. */
+  begin(nowMs: number): 'write' | 'probe' | undefined {
+    if (this.waitMs(nowMs) > 0) return undefined;
+    if (this.state === 'closed') return 'write';
+    this.#onTrial = true;
+    this.#probing = true;
+    return 'probe';
+  }
+
+  /** Begins a check, which carries nothing and is to end with {@link checked} or {@link failed}; false: not now. */
+  beginCheck(nowMs: number): boolean {
+    if (this.state !== 'open' || this.waitMs(nowMs) > 0) return false;
+    this.#probing = true;
+    return true;
+  }
+
+  succeeded(): void {
+    this.#failures = 0;
+    this.#retryAtMs = Number.NEGATIVE_INFINITY;
+    this.#onTrial = false;
+    this.#probing = false;
+  }
+
+  /** The store is well as far as a check can tell: the next write is the probe. */
+  checked(): void {
+    this.#onTrial = true;
+    this.#probing = false;
+  }
+
+  /** `random` is 0 up to, but not, 1: half of each wait is by chance, so that pods do not come back in step. */
+  failed(nowMs: number, random: number): void {
+    this.#failures += 1;
+    this.#onTrial = false;
+    this.#probing = false;
+    const delayMs = Math.min(CIRCUIT_DELAY_MIN_MS * 2 ** Math.min(this.#failures - 1, 16), CIRCUIT_DELAY_MAX_MS);
+    this.#retryAtMs = nowMs + delayMs / 2 + (delayMs / 2) * random;
+  }
+}

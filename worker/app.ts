@@ -1,14 +1,13 @@
 /**
- * The edge's routes: what is asked of it and in which order a push is checked. Every answer is made here; what
- * goes wrong in a healthy system arrives as a value from the files it uses. Holds no ticks between requests.
+ * The edge's routes: what is asked of it and in which order a request is checked. What goes wrong in a healthy
+ * system arrives as a value from the files it uses. Holds no ticks between requests: that is the outbox's, which a
+ * batch reaches only when the cluster did not take it.
  */
 
 import { type Context, Hono } from 'hono';
 import {
-  PROBLEM_CONTENT_TYPE,
   PROBLEM_PATH,
   PROBLEMS,
-  problem,
   problemName,
   type ProblemName,
   RETRY_AFTER_HEADER,
@@ -23,46 +22,34 @@ import {
   randomBatchId,
   unquotedKey,
 } from '../pipeline/contract/identity.ts';
-import { LEVEL_HEADER, RATE_SCALE, RATE_SCALE_HEADER } from '../pipeline/contract/level.ts';
 import { WEBHOOK_ID_HEADER } from '../pipeline/contract/signature.ts';
-import { authenticate, NO_CREDENTIALS, presentedCredentials } from './auth.ts';
+import { authenticate, type AuthOutcome, NO_CREDENTIALS, presentedCredentials } from './auth.ts';
 import { claimsMoreThan, readBounded } from './body.ts';
-import { type Fetch, type NoAnswer, relay, RELAY_TIMEOUT_MS, type RelayOutcome } from './relay.ts';
+import { Cluster, type ClusterParts } from './cluster.ts';
+import { outboxOf } from './outbox/calls.ts';
+import { overflowOf } from './outbox/overflow.ts';
+import { listDeadLetters, readDeadBody, readReceipt, type ReadParts } from './outbox/read.ts';
+import { Intake } from './intake.ts';
+import { jsonResponse, problemResponse } from './response.ts';
 import { type Settings, settingsOf, type SettingsOutcome } from './settings.ts';
-import { askForSnapshot, SNAPSHOT_INTERVAL_MS, SNAPSHOT_TIMEOUT_MS } from './status/snapshot.ts';
-import { ClusterView, EDGE_SERVICE } from './status/view.ts';
+import { BoardClient, StatusReporter } from './status/board-client.ts';
+import { mountStatus, scopeOf } from './status/routes.ts';
+import { EDGE_SERVICE } from './status/view.ts';
+
+export { CLUSTER_RETRY_AFTER_SECONDS } from './cluster.ts';
 
 /** 1 MiB in this time is 280 kbit/s; a slower sender should send smaller batches. */
 export const BODY_READ_TIMEOUT_MS = 30_000;
-/** When to come back after the cluster did not answer: a pod restarts in about this time. */
-export const CLUSTER_RETRY_AFTER_SECONDS = 5;
 /** When to come back after a refusal that only an operator can end. */
 export const SETTINGS_RETRY_AFTER_SECONDS = 60;
-/** A cluster that is away is logged once in this time for each kind of failure, however many batches find out. */
-export const FAILURE_LOG_INTERVAL_MS = 10_000;
-
-export interface LogLine {
-  level: 'info' | 'warn' | 'error';
-  event: string;
-  [fact: string]: unknown;
-}
 
 /** The world outside the routes. */
-export interface AppParts {
-  fetch: Fetch;
-  nowMs: () => number;
-  random: () => number;
-  wait: (ms: number) => Promise<void>;
-  log: (line: LogLine) => void;
+export interface AppParts extends ClusterParts {
   /** Tests shorten these. */
-  relayTimeoutMs?: number;
   bodyReadTimeoutMs?: number;
-  snapshotTimeoutMs?: number;
+  offerTimeoutMs?: number;
+  askTimeoutMs?: number;
 }
-
-type FailureKind = NoAnswer['why'] | 'no_status';
-/** These do not heal by themselves: a wrong secret, or a wrong address. */
-const NEEDS_OPERATOR: ReadonlySet<FailureKind> = new Set(['refused_edge', 'not_a_pod']);
 
 type EdgeContext = Context<{ Bindings: object }>;
 export type EdgeApp = Hono<{ Bindings: object }>;
@@ -70,7 +57,8 @@ export type EdgeApp = Hono<{ Bindings: object }>;
 /** Makes the routes; what they know of the cluster lives as long as the app, that is, as the isolate. */
 export function createApp(parts: AppParts): EdgeApp {
   const app: EdgeApp = new Hono();
-  const edge = new Edge(parts);
+  const board = new BoardClient(parts);
+  const edge = new Edge(parts, new StatusReporter(board, parts));
   const route = (method: 'GET' | 'POST', path: string, handler: (c: EdgeContext) => Promise<Response> | Response) => {
     app.on(method, path, handler);
     const allow = method === 'GET' ? 'GET, HEAD' : method;
@@ -79,39 +67,40 @@ export function createApp(parts: AppParts): EdgeApp {
     });
   };
   route('POST', '/v1/ticks/:provider', (c) => edge.push(c));
+  route('GET', '/v1/receipts/:provider/:batch', (c) =>
+    edge.read(c, (reading, provider, settings) => readReceipt(reading, settings, provider, c.req.param('batch') ?? '')),
+  );
+  route('GET', '/v1/dead-letters/:provider', (c) =>
+    edge.read(c, (reading, provider) => listDeadLetters(reading, provider, new URL(c.req.url).searchParams)),
+  );
+  route('GET', '/v1/dead-letters/:provider/:batch', (c) =>
+    edge.read(c, (reading, provider) => readDeadBody(reading, provider, c.req.param('batch') ?? '')),
+  );
   route('GET', '/health', (c) => edge.health(c));
-  route('GET', '/status', (c) => edge.status(c));
+  mountStatus(app, { board, nowMs: parts.nowMs, edgeStatus: (c) => edge.status(c) });
   route('GET', `${PROBLEM_PATH}:name`, (c) => explainProblem(c.req.param('name') ?? ''));
   app.notFound(() => problemResponse('not-found', 'there is nothing under this path'));
   app.onError((error) => edge.broken(error));
   return app;
 }
 
-/** One isolate's edge. Knows the cluster only by what it last saw of it. */
+/** One isolate's edge. */
 class Edge {
   readonly #parts: AppParts;
-  readonly #view = new ClusterView();
-  #snapshotAskedMs = Number.NEGATIVE_INFINITY;
-  /** When each kind of failure was last logged; the kinds are few and fixed. */
-  readonly #failuresLoggedMs = new Map<FailureKind, number>();
-  /** The log's last word on the cluster is that it is lost. */
-  #lossLogged = false;
+  readonly #cluster: Cluster;
+  readonly #intake: Intake;
 
-  constructor(parts: AppParts) {
+  constructor(parts: AppParts, reporter: StatusReporter) {
     this.#parts = parts;
+    this.#cluster = new Cluster(parts);
+    this.#intake = new Intake(parts, this.#cluster, reporter);
   }
 
   /** `POST /v1/ticks/{provider}`. */
   async push(c: EdgeContext): Promise<Response> {
     const parts = this.#parts;
     const outcome = await this.#settings(c);
-    if (!outcome.ok) {
-      const detail = 'the edge is not set up completely, its operator has to act; nothing was stored';
-      return this.#refusal('cluster-unreachable', detail, {
-        [RETRY_AFTER_HEADER]: String(SETTINGS_RETRY_AFTER_SECONDS),
-      });
-    }
-    const { settings } = outcome;
+    if (!outcome.ok) return this.#notSetUp();
     const provider = c.req.param('provider') ?? '';
     const { headers, body: stream } = c.req.raw;
     if (!isProvider(provider)) return this.#refusal('bad-request', `the provider's name must be ${PROVIDER_RULE}`);
@@ -126,24 +115,39 @@ class Edge {
       if (read.why === 'timeout') return this.#refusal('request-timeout', 'nothing of this batch was stored');
       return this.#refusal('unreadable', 'the body was cut off');
     }
-    const who = await authenticate(settings, provider, credentials, read.bytes, parts.nowMs());
-    if (!who.ok) {
-      return who.problem === 'forbidden' ? this.#refusal('forbidden', who.detail) : this.#unauthenticated(who.detail);
-    }
+    const who = await authenticate(outcome.settings, provider, credentials, read.bytes, parts.nowMs());
+    if (!who.ok) return this.#notAuthenticated(who);
     const sentId = sentBatchId(headers);
     if (sentId !== undefined && !isBatchId(sentId)) {
       return this.#refusal('bad-request', `the batch id (webhook-id or idempotency-key) must be ${BATCH_ID_RULE}`);
     }
-    const batch = sentId ?? randomBatchId();
-    const relayed = await relay({ ...parts, relayTimeoutMs: parts.relayTimeoutMs ?? RELAY_TIMEOUT_MS }, settings, {
+    const request = {
       provider,
-      batch,
+      batch: sentId ?? randomBatchId(),
       batchIdMade: sentId === undefined,
       contentType: headers.get('content-type'),
       contentEncoding: headers.get('content-encoding'),
       body: read.bytes,
-    });
-    return this.#answer(relayed, batch);
+    };
+    const bindings = { outbox: outboxOf(c.env), overflow: overflowOf(c.env) };
+    return this.#intake.take(outcome.settings, request, bindings, scopeOf(c));
+  }
+
+  /** What a provider may look up: `look` is asked once it is clear who asks. */
+  async read(
+    c: EdgeContext,
+    look: (parts: ReadParts, provider: string, settings: Settings) => Promise<Response>,
+  ): Promise<Response> {
+    const outcome = await this.#settings(c);
+    if (!outcome.ok) return this.#notSetUp();
+    const provider = c.req.param('provider') ?? '';
+    if (!isProvider(provider)) return this.#refusal('bad-request', `the provider's name must be ${PROVIDER_RULE}`);
+    const credentials = presentedCredentials(c.req.raw.headers);
+    if (credentials === undefined) return this.#unauthenticated(NO_CREDENTIALS);
+    const noBody = new Uint8Array(0);
+    const who = await authenticate(outcome.settings, provider, credentials, noBody, this.#parts.nowMs());
+    if (!who.ok) return this.#notAuthenticated(who);
+    return look({ ...this.#parts, outbox: outboxOf(c.env) }, provider, outcome.settings);
   }
 
   /** `GET /health`: whether this Worker can do its work, whatever the cluster does. */
@@ -154,17 +158,17 @@ class Edge {
     return jsonResponse(503, { status: 'misconfigured', service: EDGE_SERVICE, problems });
   }
 
-  /** `GET /status`: always 200; what is known of the cluster, and since when. */
-  async status(c: EdgeContext): Promise<Response> {
+  /** Of `GET /status`: what this isolate knows of the cluster, and since when. */
+  async status(c: EdgeContext): Promise<{ body: object; headers: Record<string, string> }> {
     const outcome = await this.#settings(c);
-    if (outcome.ok) await this.#refresh(outcome.settings);
-    return jsonResponse(200, this.#view.report(this.#parts.nowMs()), this.#levelHeaders());
+    if (outcome.ok) await this.#cluster.refresh(outcome.settings);
+    return { body: this.#cluster.report(), headers: this.#cluster.levelHeaders() };
   }
 
   /** A bug: its message is for the log alone. */
   broken(error: Error): Response {
     this.#parts.log({ level: 'error', event: 'internal-error', name: error.name, message: error.message });
-    return problemResponse('internal', 'something went wrong at the edge', this.#levelHeaders());
+    return this.#refusal('internal', 'something went wrong at the edge');
   }
 
   async #settings(c: EdgeContext): Promise<SettingsOutcome> {
@@ -177,50 +181,13 @@ class Edge {
     return outcome;
   }
 
-  #answer(relayed: RelayOutcome, batch: string): Response {
-    if (!relayed.ok) {
-      this.#noteFailure(relayed.why, relayed.detail, relayed.cause);
-      const body = problem('cluster-unreachable', relayed.detail, { batch });
-      const retryAfter = { [RETRY_AFTER_HEADER]: String(CLUSTER_RETRY_AFTER_SECONDS) };
-      return jsonResponse(body.status, body, {
-        ...this.#levelHeaders(),
-        ...retryAfter,
-        'content-type': PROBLEM_CONTENT_TYPE,
-      });
-    }
-    const { status, headers, body, level } = relayed.answer;
-    this.#view.noteAnswer({ atMs: this.#parts.nowMs(), status, level });
-    this.#noteBack();
-    // A pod always says its level; an answer made before the pod's routes has only the last one known.
-    const levelHeaders = level === undefined ? this.#levelHeaders() : {};
-    return new Response(body, { status, headers: { ...headers, ...levelHeaders } });
+  #notSetUp(): Response {
+    const detail = 'the edge is not set up completely, its operator has to act; nothing was stored';
+    return this.#refusal('cluster-unreachable', detail, { [RETRY_AFTER_HEADER]: String(SETTINGS_RETRY_AFTER_SECONDS) });
   }
 
-  #noteFailure(why: FailureKind, detail: string, cause: string | undefined): void {
-    const atMs = this.#parts.nowMs();
-    this.#view.noteFailure({ atMs, why: detail });
-    if (atMs - (this.#failuresLoggedMs.get(why) ?? Number.NEGATIVE_INFINITY) < FAILURE_LOG_INTERVAL_MS) return;
-    this.#failuresLoggedMs.set(why, atMs);
-    this.#lossLogged = true;
-    const event = why === 'refused_edge' ? 'cluster-refused-edge' : 'cluster-lost';
-    this.#parts.log({ level: NEEDS_OPERATOR.has(why) ? 'error' : 'warn', event, why, detail, cause });
-  }
-
-  #noteBack(): void {
-    if (!this.#lossLogged) return;
-    this.#lossLogged = false;
-    this.#parts.log({ level: 'info', event: 'cluster-back' });
-  }
-
-  /** Asks a pod for its status unless this isolate has just done so; the others are told what is known meanwhile. */
-  async #refresh(settings: Settings): Promise<void> {
-    const { fetch, nowMs, snapshotTimeoutMs } = this.#parts;
-    if (nowMs() - this.#snapshotAskedMs < SNAPSHOT_INTERVAL_MS) return;
-    this.#snapshotAskedMs = nowMs();
-    const outcome = await askForSnapshot(fetch, settings.clusterUrl, snapshotTimeoutMs ?? SNAPSHOT_TIMEOUT_MS);
-    if (!outcome.ok) return this.#noteFailure('no_status', outcome.why, outcome.cause);
-    this.#view.noteSnapshot({ atMs: nowMs(), level: outcome.level, json: outcome.json });
-    this.#noteBack();
+  #notAuthenticated({ problem, detail }: Extract<AuthOutcome, { ok: false }>): Response {
+    return problem === 'forbidden' ? this.#refusal('forbidden', detail) : this.#unauthenticated(detail);
   }
 
   #unauthenticated(detail: string): Response {
@@ -231,14 +198,9 @@ class Edge {
     return this.#refusal('too-large', `the body is longer than ${BODY_MAX_BYTES} bytes`);
   }
 
-  /** A problem about ticks, found by the edge itself. */
+  /** A problem found by the edge itself. */
   #refusal(name: ProblemName, detail: string, headers: Record<string, string> = {}): Response {
-    return problemResponse(name, detail, { ...this.#levelHeaders(), ...headers });
-  }
-
-  #levelHeaders(): Record<string, string> {
-    const level = this.#view.level();
-    return { [LEVEL_HEADER]: level, [RATE_SCALE_HEADER]: String(RATE_SCALE[level]) };
+    return problemResponse(name, detail, { ...this.#cluster.levelHeaders(), ...headers });
   }
 }
 
@@ -257,17 +219,5 @@ function explainProblem(given: string): Response {
   const { title, status, todo } = PROBLEMS[name];
   return new Response(`${title}\n\nStatus: ${status}\n\n${todo}\n`, {
     headers: { 'content-type': 'text/plain; charset=utf-8' },
-  });
-}
-
-function problemResponse(name: ProblemName, detail: string, headers: Record<string, string> = {}): Response {
-  const body = problem(name, detail);
-  return jsonResponse(body.status, body, { ...headers, 'content-type': PROBLEM_CONTENT_TYPE });
-}
-
-function jsonResponse(status: number, body: unknown, headers: Record<string, string> = {}): Response {
-  return new Response(JSON.stringify(body), {
-    status,
-    headers: { 'content-type': 'application/json', 'cache-control': 'no-store', ...headers },
   });
 }

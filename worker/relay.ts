@@ -1,12 +1,12 @@
 /**
  * Signs one batch and forwards it to the pods: all attempts under one deadline, the pod's answer handed back as it
  * came. Repeats only what got no HTTP answer, which is harmless, since a batch is stored once however often it
- * arrives. Never judges an answer beyond "is this a pod's?", and never holds a batch: that is the sender's.
+ * arrives. Never judges an answer beyond "is this a pod's?", and never holds a batch: that is the outbox's.
  */
 
-import { PROBLEM_CONTENT_TYPE, RETRY_AFTER_HEADER } from '../pipeline/contract/answer.ts';
-import { BATCH_ID_MADE_HEADER, scopedBatchId } from '../pipeline/contract/identity.ts';
-import { isLevel, LEVEL_HEADER, RATE_SCALE_HEADER, type Level } from '../pipeline/contract/level.ts';
+import { BATCH_TICKS_HEADER, PROBLEM_CONTENT_TYPE, RETRY_AFTER_HEADER } from '../pipeline/contract/answer.ts';
+import { BATCH_ID_MADE_HEADER, EDGE_COUNTED_HEADER, scopedBatchId } from '../pipeline/contract/identity.ts';
+import { CREDIT_HEADER, isLevel, LEVEL_HEADER, RATE_SCALE_HEADER, type Level } from '../pipeline/contract/level.ts';
 import { signatureHeaders } from '../pipeline/contract/signature.ts';
 import { readBounded } from './body.ts';
 import type { Settings } from './settings.ts';
@@ -20,6 +20,8 @@ export const RETRY_JITTER_SHARE = 0.5;
 /** Room for 10,000 rejections with the longest detail in ordinary characters. */
 export const ANSWER_MAX_BYTES = 4 * 1024 * 1024;
 
+/** Ticks that the answering pod has room for now. */
+
 /** The pod's headers that reach the sender; all others stay inside. */
 export const PASSED_HEADERS = [
   'content-type',
@@ -28,7 +30,7 @@ export const PASSED_HEADERS = [
   RATE_SCALE_HEADER,
   'ratelimit',
   'ratelimit-policy',
-  'mdp-credit',
+  CREDIT_HEADER,
 ] as const;
 
 export type Fetch = (input: string, init: RequestInit) => Promise<Response>;
@@ -41,6 +43,8 @@ export interface RelayParts {
   random: () => number;
   wait: (ms: number) => Promise<void>;
   relayTimeoutMs: number;
+  /** As many as {@link RETRY_WAITS_MS} allows unless told otherwise. */
+  attemptsMax?: number;
 }
 
 export interface RelayRequest {
@@ -59,6 +63,8 @@ export interface PodAnswer {
   headers: Record<string, string>;
   body: Uint8Array<ArrayBuffer>;
   level: Level | undefined;
+  /** In the batch; undefined where the pod has not read it. */
+  ticks: number | undefined;
 }
 
 /** Why there is no answer to pass on. */
@@ -85,6 +91,7 @@ export async function relay(
   const headers = await signatureHeaders(settings.edgeKey, id, parts.nowMs(), request.body);
   // Without this the platform would ask for a packed answer, whose length says nothing about its size.
   headers['accept-encoding'] = 'identity';
+  headers[EDGE_COUNTED_HEADER] = '1';
   if (request.contentType !== null) headers['content-type'] = request.contentType;
   if (request.contentEncoding !== null) headers['content-encoding'] = request.contentEncoding;
   if (request.batchIdMade) headers[BATCH_ID_MADE_HEADER] = '1';
@@ -98,7 +105,8 @@ export async function relay(
       const detail = `the cluster did not answer within ${parts.relayTimeoutMs} ms`;
       return { ok: false, why: 'timeout', detail, cause };
     }
-    const waitMs = retryWaitMs(attempt, parts.random());
+    const isLast = attempt + 1 === parts.attemptsMax;
+    const waitMs = isLast ? undefined : retryWaitMs(attempt, parts.random());
     if (waitMs === undefined || parts.nowMs() + waitMs >= deadlineMs) {
       const detail = `the cluster could not be reached in ${attempt + 1} attempt(s)`;
       return { ok: false, why: 'unreachable', detail, cause };
@@ -154,6 +162,7 @@ async function tryOnce(
       headers: passedHeaders(response.headers),
       body: read.bytes,
       level: isLevel(level) ? level : undefined,
+      ticks: countOf(response.headers.get(BATCH_TICKS_HEADER)),
     },
   };
 }
@@ -169,6 +178,10 @@ function judgeHead(status: number, headers: Headers): NoAnswer | undefined {
   const refused = status >= 400 && status <= 599 && type === PROBLEM_CONTENT_TYPE;
   if (stored || refused) return undefined;
   return { why: 'not_a_pod', detail: `something that is no pod answered with status ${status}` };
+}
+
+function countOf(text: string | null): number | undefined {
+  return text !== null && /^\d{1,9}$/.test(text) ? Number(text) : undefined;
 }
 
 function passedHeaders(headers: Headers): Record<string, string> {

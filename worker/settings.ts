@@ -4,6 +4,9 @@
  */
 
 import { isProvider, PROVIDER_RULE } from '../pipeline/contract/identity.ts';
+import { OUTBOX_MAX_AGE_SECONDS, OUTBOX_MAX_BYTES, SHELF_BOUNDS, type ShelfBounds } from './outbox/shelf.ts';
+import { CANARY_PROVIDER } from './status/canary.ts';
+import { parsePublication, STATUS_PROVIDERS, STATUS_PROVIDERS_RULE } from './status/publication.ts';
 import { generateSecret, importSecret, SECRET_RULE, type SigningKey } from '../pipeline/contract/signature.ts';
 
 export const PROVIDERS_MAX = 100;
@@ -38,7 +41,14 @@ export interface SettingProblem {
 export type SettingsOutcome = { ok: true; settings: Settings } | { ok: false; problems: readonly SettingProblem[] };
 
 const REQUIRED = ['CLUSTER_URL', 'EDGE_SECRET', 'PROVIDER_CREDENTIALS'] as const;
-const KNOWN: ReadonlySet<string> = new Set([...REQUIRED, 'SCALING_TOKEN']);
+/** Lower bounds of one provider's outbox than those it has by itself. */
+const OUTBOX_LIMITS = { OUTBOX_MAX_BYTES, OUTBOX_MAX_AGE_SECONDS } as const;
+const KNOWN: ReadonlySet<string> = new Set([
+  ...REQUIRED,
+  'SCALING_TOKEN',
+  STATUS_PROVIDERS,
+  ...Object.keys(OUTBOX_LIMITS),
+]);
 const UNNAMED = '(a name that is no identifier)';
 
 const outcomes = new WeakMap<object, SettingsOutcome>();
@@ -73,12 +83,37 @@ export async function parseSettings(env: object): Promise<SettingsOutcome> {
     const value = given[name];
     if (typeof value !== 'string' || value === '') problems.push({ setting: name, detail: 'is missing' });
   }
+  for (const name of ['OUTBOX_MAX_BYTES', 'OUTBOX_MAX_AGE_SECONDS'] as const) {
+    if (given[name] !== undefined && outboxLimit(given, name) === undefined) {
+      problems.push({ setting: name, detail: `must be a whole number of 1 to ${OUTBOX_LIMITS[name]}` });
+    }
+  }
+  const published = given[STATUS_PROVIDERS];
+  if (typeof published === 'string' && parsePublication(published) === undefined) {
+    problems.push({ setting: STATUS_PROVIDERS, detail: `must be ${STATUS_PROVIDERS_RULE}` });
+  }
   const secrets = new OwnedValues();
   const clusterUrl = parseClusterUrl(given['CLUSTER_URL'], problems);
   const edgeKey = await parseEdgeSecret(given['EDGE_SECRET'], secrets, problems);
   const providers = await parseProviders(given['PROVIDER_CREDENTIALS'], secrets, problems);
   if (problems.length > 0 || clusterUrl === undefined || edgeKey === undefined) return { ok: false, problems };
   return { ok: true, settings: { clusterUrl, edgeKey, ...(await withDecoys(providers)) } };
+}
+
+/** The bounds of each provider's outbox; a setting that is missing or wrong leaves the bound where it is. */
+export function outboxBounds(env: object): ShelfBounds {
+  const given = env as Record<string, unknown>;
+  return {
+    ...SHELF_BOUNDS,
+    maxBytes: outboxLimit(given, 'OUTBOX_MAX_BYTES') ?? SHELF_BOUNDS.maxBytes,
+    maxAgeMs: (outboxLimit(given, 'OUTBOX_MAX_AGE_SECONDS') ?? OUTBOX_MAX_AGE_SECONDS) * 1000,
+  };
+}
+
+function outboxLimit(given: Record<string, unknown>, name: keyof typeof OUTBOX_LIMITS): number | undefined {
+  const value = given[name];
+  if (typeof value !== 'string' || !/^[1-9]\d{0,15}$/.test(value)) return undefined;
+  return Number(value) <= OUTBOX_LIMITS[name] ? Number(value) : undefined;
 }
 
 function parseClusterUrl(value: unknown, problems: SettingProblem[]): string | undefined {
@@ -129,7 +164,8 @@ async function parseProviders(
   const tokens = new OwnedValues();
   for (const [index, [name, entry]] of entries.slice(0, PROVIDERS_MAX).entries()) {
     // The name is shown only when it has a name's form: a secret in the wrong place has not.
-    if (!isProvider(name)) wrong(`name number ${index + 1} is no provider name: ${PROVIDER_RULE}`);
+    if (name === CANARY_PROVIDER) wrong(`${name} is the edge's own, for ticks that test the way`);
+    else if (!isProvider(name)) wrong(`name number ${index + 1} is no provider name: ${PROVIDER_RULE}`);
     else providers.set(name, await parseProvider(name, entry, secrets, tokens, wrong));
   }
   return providers;

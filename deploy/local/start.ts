@@ -17,6 +17,8 @@ import { progressLine, type PodStatus } from './progress.ts';
 import { type RunningSystem, startSystem } from './system.ts';
 
 const CREDENTIALS_PATH = 'data/dev-credentials.json';
+/** What the edge holds while the pod is away is kept here. */
+const EDGE_DATA_DIR = 'data/edge';
 const PROGRESS_INTERVAL_MS = 1_000;
 /** Where no terminal rewrites the line, it is printed this often. */
 const PLAIN_PROGRESS_EVERY = 10;
@@ -62,6 +64,7 @@ async function start({ edgeSecret, ...rest }: DevCredentials): Promise<RunningSy
       podSettings: { ...(Object.fromEntries(settings) as Record<string, string>), MDP_PORT: String(podPort) },
       edgeSecret,
       providerCredentials: providerCredentials({ edgeSecret, ...rest }),
+      edgeDataDir: EDGE_DATA_DIR,
       onLog: (from, line) => {
         if (/"level":"(warn|error)"/.test(line)) print(`${from}: ${line}`);
       },
@@ -81,16 +84,17 @@ async function stop(): Promise<void> {
   const running = await starting;
   await demo;
   const code = await running.stop();
-  print(code === 0 ? 'stopped; everything that was acknowledged is in the store' : `the pod ended with exit ${code}`);
+  print(code === 0 ? 'stopped; everything that was acknowledged is in the store or the outbox' : `the pod ended with exit ${code}`);
   process.exit(code === 0 ? 0 : 1);
 }
 
 function welcome({ edge, pod }: RunningSystem, { providers }: DevCredentials): string {
   const tick = `{"symbol":"AAPL","ts":"${new Date().toISOString()}","id":"1","price":"187.23","size":"100"}`;
   return `
-  edge     ${edge.url}    providers push here; GET /health, /status
+  edge     ${edge.url}    providers push here; in a browser, the public status
   pod      ${pod.url}    GET /health, /ready, /status, /metrics
   store    ${withoutPassword(process.env['MDP_STORE'] ?? 'sqlite:data/ticks.db')}
+  outbox   ${EDGE_DATA_DIR}    what the edge holds while the pod is away
   secrets  ${CREDENTIALS_PATH} (providers: ${DEV_PROVIDERS.join(', ')})
 
 Push a tick, and read it back:

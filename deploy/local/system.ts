@@ -6,7 +6,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type RunningPod, startPod } from './pod.ts';
-import { bundleWorker, type RunningWorkerd, startWorkerd } from './workerd.ts';
+import { bundleWorker, type EdgeObject, type RunningWorkerd, startWorkerd } from './workerd.ts';
 
 export interface SystemOptions {
   /** 0 takes a free port. */
@@ -16,6 +16,10 @@ export interface SystemOptions {
   edgeSecret: string;
   /** The Worker's PROVIDER_CREDENTIALS. */
   providerCredentials: string;
+  /** Where the edge keeps its outbox from one start to the next; without it, until this system ends. */
+  edgeDataDir?: string;
+  /** Durable Objects that this edge is to do without. */
+  without?: readonly EdgeObject[];
   onLog?: (from: 'pod' | 'edge', line: string) => void;
 }
 
@@ -52,7 +56,8 @@ export async function startSystem(options: SystemOptions): Promise<RunningSystem
         EDGE_SECRET: options.edgeSecret,
         PROVIDER_CREDENTIALS: options.providerCredentials,
       },
-      dataDir: join(dir, 'edge'),
+      dataDir: options.edgeDataDir ?? join(dir, 'edge'),
+      without: options.without ?? [],
       onLine: (line) => onLog('edge', line),
     });
     return {

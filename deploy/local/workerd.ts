@@ -8,7 +8,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
@@ -30,6 +30,9 @@ const QUIET_WRANGLER = {
   WRANGLER_WRITE_LOGS: 'false',
 };
 
+/** Bindings of wrangler.toml that the edge can do without. */
+export type EdgeObject = 'OUTBOX' | 'STATUS_BOARD';
+
 export interface WorkerdOptions {
   /** What {@link bundleWorker} returned. Copied, so that a new bundle does not change a running edge. */
   bundlePath: string;
@@ -41,6 +44,8 @@ export interface WorkerdOptions {
   bindings: Readonly<Record<string, string>>;
   /** A directory of this one process: its configuration, its copy of the bundle, and what the Worker keeps on disk. */
   dataDir: string;
+  /** Durable Objects that this edge is to do without. */
+  without?: readonly EdgeObject[];
   /** Called with each line that the Worker logs or workerd prints. */
   onLine?: (line: string) => void;
 }
@@ -86,15 +91,18 @@ export async function bundleWorker(outDir: string): Promise<string> {
  * listen within {@link WORKERD_START_TIMEOUT_MS}. The process is killed when this one exits.
  */
 export async function startWorkerd(options: WorkerdOptions): Promise<RunningWorkerd> {
-  const { bundlePath, host = '127.0.0.1', port, bindings, dataDir } = options;
-  await mkdir(dataDir, { recursive: true });
+  const { bundlePath, host = '127.0.0.1', port, bindings } = options;
+  const dataDir = resolve(options.dataDir);
+  await mkdir(join(dataDir, OBJECTS_DIR), { recursive: true });
   await copyFile(bundlePath, join(dataDir, MODULE_FILE));
   const configPath = join(dataDir, 'workerd.capnp');
-  const compatibilityDate = await readCompatibilityDate();
-  await writeFile(configPath, workerdConfig({ host, port, bindingNames: Object.keys(bindings), compatibilityDate }));
+  const { compatibilityDate, objects: all } = await readWranglerConfig();
+  const objects = all.filter(({ name }) => !options.without?.some((left) => left === name));
+  const bindingNames = Object.keys(bindings);
+  await writeFile(configPath, workerdConfig({ host, port, bindingNames, compatibilityDate, objects }));
 
   const binary = (require('workerd') as { default: string }).default;
-  const child = spawn(binary, ['serve', configPath, '--control-fd=3'], {
+  const child = spawn(binary, ['serve', configPath, '--control-fd=3', '--experimental'], {
     cwd: dataDir,
     env: { ...bindings },
     detached: true, // a process group of its own, so that all of it can be ended
@@ -137,24 +145,41 @@ export async function startWorkerd(options: WorkerdOptions): Promise<RunningWork
 }
 
 const MODULE_FILE = 'index.js';
+/** In `dataDir`: one SQLite file for each Durable Object. The next process on the same directory finds them again. */
+const OBJECTS_DIR = 'objects';
+
+/** A binding and the class of the Durable Objects behind it. */
+interface ObjectBinding {
+  name: string;
+  className: string;
+}
 
 interface ConfigParts {
   host: string;
   port: number;
   bindingNames: readonly string[];
   compatibilityDate: string;
+  objects: readonly ObjectBinding[];
 }
 
-/** The configuration as text. Durable Object namespaces would be declared in the worker and bound beside the texts. */
-function workerdConfig({ host, port, bindingNames, compatibilityDate }: ConfigParts): string {
+function workerdConfig({ host, port, bindingNames, compatibilityDate, objects }: ConfigParts): string {
   const address = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
-  const bindings = bindingNames.map((name) => `(name = ${quoted(name)}, fromEnvironment = ${quoted(name)})`);
+  const bindings = [
+    ...bindingNames.map((name) => `(name = ${quoted(name)}, fromEnvironment = ${quoted(name)})`),
+    ...objects.map(
+      ({ name, className }) => `(name = ${quoted(name)}, durableObjectNamespace = (className = ${quoted(className)}))`,
+    ),
+  ];
+  const namespaces = objects.map(
+    ({ className }) => `(className = ${quoted(className)}, uniqueKey = ${quoted(className)}, enableSql = true)`,
+  );
   return `using Workerd = import "/workerd/workerd.capnp";
 
 const config :Workerd.Config = (
   services = [
     (name = "edge", worker = .edge),
     (name = "internet", network = (allow = ["public", "private"], tlsOptions = (trustBrowserCas = true))),
+    (name = "objects", disk = (path = "${OBJECTS_DIR}", writable = true)),
   ],
   sockets = [(name = "http", address = ${quoted(address)}, http = (), service = "edge")],
 );
@@ -163,6 +188,8 @@ const edge :Workerd.Worker = (
   modules = [(name = "${MODULE_FILE}", esModule = embed "${MODULE_FILE}")],
   compatibilityDate = ${quoted(compatibilityDate)},
   bindings = [${bindings.join(', ')}],
+  durableObjectNamespaces = [${namespaces.join(', ')}],
+  durableObjectStorage = (localDisk = "objects"),
 );
 `;
 }
@@ -173,11 +200,13 @@ function quoted(text: string): string {
 }
 
 /** The Worker's own, so that it behaves here as it does when deployed. */
-async function readCompatibilityDate(): Promise<string> {
+async function readWranglerConfig(): Promise<{ compatibilityDate: string; objects: ObjectBinding[] }> {
   const toml = await readFile(join(REPOSITORY, 'wrangler.toml'), 'utf8');
-  const date = /^compatibility_date\s*=\s*"(\d{4}-\d{2}-\d{2})"/m.exec(toml)?.[1];
-  if (date === undefined) throw new Error('wrangler.toml names no compatibility_date');
-  return date;
+  const compatibilityDate = /^compatibility_date\s*=\s*"(\d{4}-\d{2}-\d{2})"/m.exec(toml)?.[1];
+  if (compatibilityDate === undefined) throw new Error('wrangler.toml names no compatibility_date');
+  const binding = /^\[\[durable_objects\.bindings\]\]\nname\s*=\s*"(\w+)"\nclass_name\s*=\s*"(\w+)"/gm;
+  const objects = [...toml.matchAll(binding)].map(([, name, className]) => ({ name: name!, className: className! }));
+  return { compatibilityDate, objects };
 }
 
 /** The port from workerd's control messages, one JSON line for each socket; `undefined` when none came. */

@@ -33,6 +33,7 @@ export async function benchEdgeRelay(
     const [podKey, providerKey] = await Promise.all([importSecret(BENCH_SECRET), importSecret(providerSecret)]);
     pod = await startPod({ settings: benchPodSettings(join(dir, 'pod.db')) });
     const edge = await startWorkerd({
+      without: ['STATUS_BOARD'],
       bundlePath: await bundleWorker(join(dir, 'bundle')),
       port: 0,
       bindings: {

@@ -8,7 +8,7 @@ import { succeeded } from '../../deploy/replay/account.ts';
 import { replay } from '../../deploy/replay/replay.ts';
 import { captureFile, NEEDS, noCaptures } from '../replay/captures.ts';
 import { Acknowledged } from '../support/acknowledged.ts';
-import { RunningSystem } from '../support/running-system.ts';
+import { EDGE_HOLDS_NOTHING, RunningSystem } from '../support/running-system.ts';
 
 const FUTURES = captureFile('binance-usdm-btcusdt-20240808.gz');
 const ALL = { trades: 21_313, quotes: 66_089 };
@@ -23,7 +23,7 @@ describe.skipIf(noCaptures)(`a pod that is told to stop in the middle of a repla
     'ends with exit 0, has stored all it acknowledged, and its successor the rest',
     { timeout: 90_000 },
     async () => {
-      await using system = await RunningSystem.start(['ibkr']);
+      await using system = await RunningSystem.start(['ibkr'], {}, EDGE_HOLDS_NOTHING);
       const acknowledged = new Acknowledged('ibkr');
       const replaying = replay({
         file: FUTURES,

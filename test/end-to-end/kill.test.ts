@@ -17,7 +17,7 @@ import { captureFile, NEEDS, noCaptures } from '../replay/captures.ts';
 import { Acknowledged } from '../support/acknowledged.ts';
 import { signAsProvider } from '../support/edge-credentials.ts';
 import { send } from '../support/edge-request.ts';
-import { RunningSystem } from '../support/running-system.ts';
+import { EDGE_HOLDS_NOTHING, RunningSystem } from '../support/running-system.ts';
 import type { WriteLock } from '../support/stored-ticks.ts';
 
 const FUTURES = captureFile('binance-usdm-btcusdt-20240808.gz');
@@ -36,7 +36,7 @@ describe.skipIf(noCaptures)(`a pod that is killed ten times in the middle of a r
     'has stored every tick it acknowledged, and in the end every tick exactly once',
     { timeout: 90_000 },
     async () => {
-      await using system = await RunningSystem.start(['ibkr', 'probe']);
+      await using system = await RunningSystem.start(['ibkr', 'probe'], {}, EDGE_HOLDS_NOTHING);
       const acknowledged = new Acknowledged('ibkr');
       const options: ReplayOptions = {
         file: FUTURES,

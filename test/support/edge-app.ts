@@ -1,6 +1,7 @@
 /** The edge's routes in memory: time, chance, waiting and the network are the test's. */
 
-import { createApp, type LogLine } from '../../worker/app.ts';
+import { createApp } from '../../worker/app.ts';
+import type { LogLine } from '../../worker/log.ts';
 import type { Fetch } from '../../worker/relay.ts';
 import { POD_HEADERS, STORED_BODY } from './edge-upstream.ts';
 
@@ -23,6 +24,8 @@ export interface MemoryEdgeOptions {
   relayTimeoutMs?: number;
   bodyReadTimeoutMs?: number;
   snapshotTimeoutMs?: number;
+  offerTimeoutMs?: number;
+  askTimeoutMs?: number;
 }
 
 /** `bindings` as the Worker's environment; `cluster` answers what the edge sends. Waiting moves the clock. */

@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type RunningPod, startPod } from '../../deploy/local/pod.ts';
 import { startSystem } from '../../deploy/local/system.ts';
-import type { RunningWorkerd } from '../../deploy/local/workerd.ts';
+import type { EdgeObject, RunningWorkerd } from '../../deploy/local/workerd.ts';
 import type { Credential } from '../../deploy/replay/pusher.ts';
 import { generateSecret } from '../../pipeline/contract/signature.ts';
 import { tokenHash } from './edge-credentials.ts';
@@ -18,6 +18,9 @@ export interface TestProvider {
   secret: string;
   token: string;
 }
+
+/** An edge that refuses what the cluster does not take: the sender then sees what the pod does. */
+export const EDGE_HOLDS_NOTHING: readonly EdgeObject[] = ['STATUS_BOARD', 'OUTBOX'];
 
 /** A provider in the pod's `/status`. */
 export interface ProviderStatus {
@@ -63,8 +66,15 @@ export class RunningSystem implements AsyncDisposable {
     this.#stopAll = stopAll;
   }
 
-  /** With these providers; `environment` is the pod's, beside what it needs to be alone. */
-  static async start(names: readonly string[], environment: Record<string, string> = {}): Promise<RunningSystem> {
+  /**
+   * With these providers; `environment` is the pod's, beside what it needs to be alone. No status board unless told:
+   * its canaries would be ticks that no test has sent.
+   */
+  static async start(
+    names: readonly string[],
+    environment: Record<string, string> = {},
+    without: readonly EdgeObject[] = ['STATUS_BOARD'],
+  ): Promise<RunningSystem> {
     const directory = await mkdtemp(join(tmpdir(), 'mdp-end-to-end-'));
     const log: string[] = [];
     const edgeSecret = generateSecret();
@@ -80,6 +90,7 @@ export class RunningSystem implements AsyncDisposable {
         edgeSecret,
         providerCredentials: JSON.stringify(Object.fromEntries(credentials)),
         podSettings: { ...environment, ...podSettings(directory, 0) },
+        without,
         onLog: (from, line) => from === 'pod' && log.push(line),
       });
       const { edge, pod } = started;

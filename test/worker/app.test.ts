@@ -4,7 +4,8 @@ import { describe, expect, it } from 'vitest';
 import { PROBLEMS } from '../../pipeline/contract/answer.ts';
 import { BODY_MAX_BYTES } from '../../pipeline/contract/batch.ts';
 import { BATCH_ID_RULE, PROVIDER_RULE } from '../../pipeline/contract/identity.ts';
-import { FAILURE_LOG_INTERVAL_MS, sentBatchId } from '../../worker/app.ts';
+import { sentBatchId } from '../../worker/app.ts';
+import { FAILURE_LOG_INTERVAL_MS } from '../../worker/cluster.ts';
 import { byteStream, memoryEdge, podAnswers, podRefusesConnections, podStored } from '../support/edge-app.ts';
 import { makeCredentials, signAsProvider } from '../support/edge-credentials.ts';
 
@@ -91,6 +92,7 @@ describe('a push', () => {
     expect(names.sort()).toEqual([
       'accept-encoding',
       'content-type',
+      'mdp-edge-counted',
       'webhook-id',
       'webhook-signature',
       'webhook-timestamp',
@@ -168,20 +170,15 @@ describe('the other paths', () => {
     expect(await response.text()).toBe(`${title}\n\nStatus: ${status}\n\n${todo}\n`);
   });
 
-  it.each([
-    '/',
-    '/problems/none',
-    '/problems/toString',
-    '/problems/a%2Fno-room',
-    '/v1/ticks',
-    '/v1/ticks/a/b',
-    '/health/',
-  ])('are a 404 problem: %s', async (path) => {
-    const response = await memoryEdge(bindings).request(path);
-    expect(response.status).toBe(404);
-    expect(response.headers.get('content-type')).toBe('application/problem+json');
-    expect(await json(response)).toMatchObject({ type: '/problems/not-found', status: 404 });
-  });
+  it.each(['/problems/none', '/problems/toString', '/problems/a%2Fno-room', '/v1/ticks', '/v1/ticks/a/b', '/health/'])(
+    'are a 404 problem: %s',
+    async (path) => {
+      const response = await memoryEdge(bindings).request(path);
+      expect(response.status).toBe(404);
+      expect(response.headers.get('content-type')).toBe('application/problem+json');
+      expect(await json(response)).toMatchObject({ type: '/problems/not-found', status: 404 });
+    },
+  );
 
   it.each([
     ['GET', '/v1/ticks/ibkr', 'POST'],

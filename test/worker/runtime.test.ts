@@ -4,7 +4,7 @@ import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { gzipSync } from 'node:zlib';
+import { gunzipSync, gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { bundleWorker, type RunningWorkerd, startWorkerd } from '../../deploy/local/workerd.ts';
 import { BODY_MAX_BYTES } from '../../pipeline/contract/batch.ts';
@@ -35,7 +35,7 @@ let hanging: { upstream: Upstream; edge: RunningWorkerd; answer: Promise<RawAnsw
 
 async function start(name: string, clusterUrl: string, more: Record<string, string> = {}): Promise<RunningWorkerd> {
   const bindings = { ...credentials.bindings(clusterUrl), ...more };
-  return startWorkerd({ bundlePath, port: 0, bindings, dataDir: join(directory, name) });
+  return startWorkerd({ bundlePath, port: 0, bindings, dataDir: join(directory, name), without: ['STATUS_BOARD'] });
 }
 
 beforeAll(async () => {
@@ -68,6 +68,11 @@ function push(
   provider = 'ibkr',
 ): Promise<RawAnswer> {
   return send(`${to.url}/v1/ticks/${provider}`, 'POST', headers, chunks);
+}
+
+/** As the sender sent it: the outbox packs what gets shorter. */
+function unpacked({ headers, body }: RecordedRequest): string {
+  return (headers['content-encoding'] === 'gzip' ? gunzipSync(body) : body).toString();
 }
 
 async function verifiesAsEdge(request: RecordedRequest, secret: string): Promise<boolean> {
@@ -160,7 +165,6 @@ describe('a signed batch', () => {
 
   it.each([
     [429, 'over-budget', '7'],
-    [503, 'draining', '3'],
     [422, 'all-rejected', undefined],
     [409, 'batch-conflict', undefined],
   ])('gets a pod’s %i %s unchanged and is not sent again by the edge', async (status, name, retryAfter) => {
@@ -317,7 +321,7 @@ describe('a body whose length lies', () => {
 });
 
 describe('when the cluster does not do its part', () => {
-  it('a batch is refused with 503 and Retry-After at once when nothing listens, and works again when something does', async () => {
+  it('a batch is held with 202 at once when nothing listens, and is delivered as it was signed when something does', async () => {
     const gone = await startUpstream(replyStored);
     const port = Number(new URL(gone.url).port);
     await gone.close();
@@ -328,18 +332,32 @@ describe('when the cluster does not do its part', () => {
       expect(JSON.parse(status.text)).toMatchObject({ state: 'unreachable', cluster: null, ageSeconds: 0 });
 
       const sentMs = Date.now();
-      const refused = await push(lonely, signAsProvider(NEW_SECRET, 'b-away', TICK), [TICK]);
+      const held = await push(lonely, signAsProvider(NEW_SECRET, 'b-away', TICK), [TICK]);
       expect(Date.now() - sentMs).toBeLessThan(RELAY_TIMEOUT_MS);
-      expect(refused.status).toBe(503);
-      expect(refused.headers).toMatchObject({ 'retry-after': '5', 'mdp-level': 'hard', 'mdp-rate-scale': '0' });
-      expect(JSON.parse(refused.text)).toMatchObject({ type: '/problems/cluster-unreachable', batch: 'b-away' });
+      expect(held.status).toBe(202);
+      expect(held.headers).toMatchObject({ 'mdp-level': 'hard', 'mdp-rate-scale': '0' });
+      expect(JSON.parse(held.text)).toEqual({
+        batch: 'b-away',
+        status: 'buffered',
+        receipt: '/v1/receipts/ibkr/b-away',
+      });
       expect((await send(`${lonely.url}/health`, 'GET', {})).status).toBe(200);
 
       const back = await startUpstream(replyStored, port);
       try {
-        const stored = await push(lonely, signAsProvider(NEW_SECRET, 'b-away', TICK), [TICK]);
-        expect(stored.status).toBe(200);
-        expect(stored.headers['mdp-level']).toBe('ok');
+        await expect.poll(() => back.requests.length, { timeout: 15_000 }).toBe(1);
+        const [delivered] = back.requests;
+        expect(delivered).toMatchObject({ method: 'POST', path: '/v1/ticks/ibkr' });
+        expect(delivered!.headers).toMatchObject({
+          'webhook-id': 'ibkr/b-away',
+          'content-type': 'application/x-ndjson',
+        });
+        expect(unpacked(delivered!)).toBe(TICK);
+        expect(await verifiesAsEdge(delivered!, credentials.edgeSecret)).toBe(true);
+        // The way to the cluster is open again with the first batch that finds it.
+        await expect
+          .poll(async () => (await push(lonely, signAsProvider(NEW_SECRET, 'b-back', TICK), [TICK])).status)
+          .toBe(200);
       } finally {
         await back.close();
       }
@@ -348,23 +366,23 @@ describe('when the cluster does not do its part', () => {
     }
   });
 
-  it('a 401 of the pod becomes a 503, for the credentials of the provider are fine', async () => {
-    upstream.reply = replyWith(
-      401,
-      { 'content-type': 'application/problem+json', 'mdp-level': 'ok' },
-      '{"type":"/problems/unauthenticated"}',
-    );
-    const answer = await push(edge, signAsProvider(NEW_SECRET, 'b401', TICK), [TICK]);
-    expect(answer.status).toBe(503);
-    expect(JSON.parse(answer.text).detail).toContain('the cluster refused the edge');
-    await expect.poll(() => edge.stdout() + edge.stderr()).toContain('"event":"cluster-refused-edge"');
-  });
-
-  it('a redirect is not followed', async () => {
-    upstream.reply = replyWith(307, { location: `${upstream.url}/elsewhere` }, '');
-    const answer = await push(edge, signAsProvider(NEW_SECRET, 'b307', TICK), [TICK]);
-    expect(answer.status).toBe(503);
-    expect(upstream.requests.map((request) => request.path)).toEqual(['/v1/ticks/ibkr']);
+  it("an answer that is no pod's, or a 401 of a pod, is the operator's: the batch is held, no redirect is followed", async () => {
+    const problem = { 'content-type': 'application/problem+json', 'mdp-level': 'ok' };
+    const own = await startUpstream(replyWith(401, problem, '{"type":"/problems/unauthenticated"}'));
+    const refused = await start('refused', own.url);
+    try {
+      expect((await push(refused, signAsProvider(NEW_SECRET, 'b401', TICK), [TICK])).status).toBe(202);
+      await expect.poll(() => refused.stdout() + refused.stderr()).toContain('"event":"cluster-refused-edge"');
+      await expect
+        .poll(() => refused.stdout() + refused.stderr(), { timeout: 5_000 })
+        .toContain('"event":"outbox-stuck"');
+      own.reply = replyWith(307, { location: `${own.url}/elsewhere` }, '');
+      expect((await push(refused, signAsProvider(NEW_SECRET, 'b307', TICK), [TICK])).status).toBe(202);
+      expect(new Set(own.requests.map((request) => request.path))).toEqual(new Set(['/v1/ticks/ibkr']));
+    } finally {
+      await refused.stop();
+      await own.close();
+    }
   });
 
   it('a connection that breaks before the answer is tried again', async () => {
@@ -436,12 +454,11 @@ describe('the other routes', () => {
 });
 
 describe('a pod that never answers', () => {
-  it('costs its sender the deadline and no more, and is a 503', async () => {
+  it('costs its sender the deadline and no more, and the batch is held', async () => {
     const answer = await hanging.answer;
     const tookMs = Date.now() - hanging.sentMs;
-    expect(answer.status).toBe(503);
-    expect(answer.headers['retry-after']).toBe('5');
-    expect(JSON.parse(answer.text).detail).toContain(`${RELAY_TIMEOUT_MS} ms`);
+    expect(answer.status).toBe(202);
+    expect(JSON.parse(answer.text)).toMatchObject({ batch: 'b-hang', status: 'buffered' });
     expect(hanging.upstream.requests).toHaveLength(1);
     expect(tookMs).toBeGreaterThanOrEqual(RELAY_TIMEOUT_MS);
   });

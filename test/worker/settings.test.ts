@@ -2,7 +2,8 @@
 
 import { describe, expect, it } from 'vitest';
 import { generateSecret } from '../../pipeline/contract/signature.ts';
-import { parseSettings, PROVIDERS_MAX, settingsOf } from '../../worker/settings.ts';
+import { SHELF_BOUNDS } from '../../worker/outbox/shelf.ts';
+import { outboxBounds, parseSettings, PROVIDERS_MAX, settingsOf } from '../../worker/settings.ts';
 import { makeCredentials, tokenHash } from '../support/edge-credentials.ts';
 
 const good = makeCredentials().bindings();
@@ -45,6 +46,22 @@ describe('good settings', () => {
     expect(both.filter(({ first }) => first)).toHaveLength(1);
     expect(later.first).toBe(false);
     expect((await settingsOf({ ...good })).first).toBe(true);
+  });
+});
+
+describe('the bounds of an outbox', () => {
+  it('are its own, and may be set lower', () => {
+    expect(outboxBounds(good)).toEqual(SHELF_BOUNDS);
+    const lower = { ...good, OUTBOX_MAX_BYTES: '1000', OUTBOX_MAX_AGE_SECONDS: '60' };
+    expect(outboxBounds(lower)).toEqual({ ...SHELF_BOUNDS, maxBytes: 1000, maxAgeMs: 60_000 });
+  });
+
+  it.each(['0', '-1', '1.5', '1e3', '', 'all', '4294967297'])('are never %j', async (value) => {
+    expect(await problemsOf({ ...good, OUTBOX_MAX_BYTES: value })).toEqual([
+      'OUTBOX_MAX_BYTES must be a whole number of 1 to 4294967296',
+    ]);
+    expect(outboxBounds({ ...good, OUTBOX_MAX_BYTES: value })).toEqual(SHELF_BOUNDS);
+    expect(await problemsOf({ ...good, OUTBOX_MAX_AGE_SECONDS: value || 'x' })).toHaveLength(1);
   });
 });
 

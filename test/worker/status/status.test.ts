@@ -30,7 +30,7 @@ function snapshotCluster(): Promise<Response> {
 
 describe('the status', () => {
   it('is that of the pod, and says when it was seen', async () => {
-    expect(await statusOf(memoryEdge(bindings, snapshotCluster))).toEqual({
+    expect(await statusOf(memoryEdge(bindings, snapshotCluster))).toMatchObject({
       service: 'market-data-pipeline-edge',
       state: 'ok',
       asOf: new Date(START_MS).toISOString(),

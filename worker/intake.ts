@@ -1,0 +1,131 @@
+/**
+ * What becomes of a batch whose sender is known: to the cluster; into the outbox only when the cluster did not take
+ * it for a reason of its own; and back to its sender when neither can, or when it is its sender's fault.
+ */
+
+import { NO_BATCH_ID_WARNING } from '../pipeline/contract/answer.ts';
+import type { Cluster } from './cluster.ts';
+import type { LogLine } from './log.ts';
+import { type OutboxNamespace, receiptPath, type StoredReceipt } from './outbox/calls.ts';
+import { fateOf, isForOutbox, waitMsOf } from './outbox/fate.ts';
+import { hold, type HoldOutcome } from './outbox/hold.ts';
+import type { Overflow } from './outbox/overflow.ts';
+import type { RelayOutcome, RelayRequest } from './relay.ts';
+import { jsonResponse, problemResponse } from './response.ts';
+import type { Settings } from './settings.ts';
+import type { RequestScope, StatusReporter } from './status/board-client.ts';
+import { fateOf as batchFateOf } from './status/tally.ts';
+
+/** An outbox that takes nothing is logged once in this time. */
+export const FULL_LOG_INTERVAL_MS = 10_000;
+
+export interface IntakeParts {
+  nowMs: () => number;
+  log: (line: LogLine) => void;
+  offerTimeoutMs?: number;
+}
+
+/** What became of a batch. */
+interface Taken {
+  relayed: RelayOutcome;
+  answer: Response;
+}
+
+export class Intake {
+  readonly #parts: IntakeParts;
+  readonly #cluster: Cluster;
+  readonly #reporter: StatusReporter;
+  #fullLoggedMs = Number.NEGATIVE_INFINITY;
+
+  constructor(parts: IntakeParts, cluster: Cluster, reporter: StatusReporter) {
+    this.#reporter = reporter;
+    this.#parts = parts;
+    this.#cluster = cluster;
+  }
+
+  /**
+   * A batch that the cluster takes costs no call of the outbox, also while the outbox holds others of its provider: each
+   * batch stands for itself. One that is held already may so arrive twice, which the pods' ledger makes harmless.
+   */
+  async take(
+    settings: Settings,
+    request: RelayRequest,
+    bindings: { outbox: OutboxNamespace | undefined; overflow: Overflow | undefined },
+    scope: RequestScope,
+  ): Promise<Response> {
+    const { outbox, overflow } = bindings;
+    const taken = await this.#take(settings, request, outbox, overflow);
+    this.#report(request.provider, taken, scope);
+    return taken.answer;
+  }
+
+  /** What the public status is made of. */
+  #report(provider: string, { relayed, answer }: Taken, scope: RequestScope): void {
+    if (!relayed.ok) this.#reporter.noteFailure(scope);
+    const isOverBudget = relayed.ok && answer.status === 429 && !isForOutbox(fateOf(relayed));
+    const { ticks, level } = relayed.ok ? relayed.answer : { ticks: undefined, level: undefined };
+    const fate = batchFateOf(answer.status, isOverBudget);
+    this.#reporter.noteAnswer(scope, { provider, fate, level, ...(ticks === undefined ? {} : { ticks }) });
+  }
+
+  async #take(
+    settings: Settings,
+    request: RelayRequest,
+    outbox: OutboxNamespace | undefined,
+    overflow: Overflow | undefined,
+  ): Promise<Taken> {
+    const { batch } = request;
+    if (outbox === undefined) {
+      const relayed = await this.#cluster.send(settings, request);
+      return { relayed, answer: this.#cluster.answer(relayed, batch) };
+    }
+    const { nowMs, offerTimeoutMs } = this.#parts;
+    const arrivedMs = nowMs();
+    const relayed = await this.#cluster.sendIfThere(settings, request);
+    const answer = this.#cluster.answer(relayed, batch);
+    if (answer.ok) return { relayed, answer };
+    const fate = fateOf(relayed);
+    if (!isForOutbox(fate)) return { relayed, answer };
+    const held = await hold({ outbox, overflow, offerTimeoutMs }, request, { arrivedMs, waitMs: waitMsOf(fate) });
+    return { relayed, answer: this.#heldAnswer(request, held) ?? answer };
+  }
+
+  /** Undefined where the outbox has no room: the cluster's own refusal stands. */
+  #heldAnswer(request: RelayRequest, held: HoldOutcome): Response | undefined {
+    const { batch } = request;
+    const levelHeaders = this.#cluster.levelHeaders();
+    switch (held.kind) {
+      case 'buffered':
+        return buffered(request, levelHeaders);
+      case 'stored':
+        return stored(held.receipt, levelHeaders);
+      case 'conflict': {
+        const detail = 'the outbox holds this batch id with another body';
+        return problemResponse('batch-conflict', detail, levelHeaders, { batch });
+      }
+      case 'rejected':
+        return problemResponse(held.problem, held.detail, levelHeaders, { batch });
+      case 'no_room':
+        this.#logFull(request.provider, held.detail, held.cause);
+        return undefined;
+    }
+  }
+
+  #logFull(provider: string, detail: string, cause: string | undefined): void {
+    const { nowMs, log } = this.#parts;
+    if (nowMs() - this.#fullLoggedMs < FULL_LOG_INTERVAL_MS) return;
+    this.#fullLoggedMs = nowMs();
+    log({ level: 'error', event: 'outbox-full', provider, detail, cause });
+  }
+}
+
+function buffered({ provider, batch, batchIdMade }: RelayRequest, headers: Record<string, string>): Response {
+  const receipt = receiptPath(provider, batch);
+  const warning = batchIdMade ? { warning: NO_BATCH_ID_WARNING } : {};
+  return jsonResponse(202, { batch, status: 'buffered', receipt, ...warning }, { ...headers, location: receipt });
+}
+
+/** The drain was faster than the sender's re-send: the answer that a pod would give. */
+function stored(receipt: StoredReceipt, headers: Record<string, string>): Response {
+  return jsonResponse(200, { ...receipt, status: 'stored' }, headers);
+}

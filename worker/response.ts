@@ -1,0 +1,22 @@
+/**
+ * The shapes of the edge's own answers: JSON and problem details.
+ */
+
+import { PROBLEM_CONTENT_TYPE, type Problem, problem, type ProblemName } from '../pipeline/contract/answer.ts';
+
+export function jsonResponse(status: number, body: unknown, headers: Record<string, string> = {}): Response {
+  return new Response(JSON.stringify(body), {
+    status,
+    headers: { 'content-type': 'application/json', 'cache-control': 'no-store', ...headers },
+  });
+}
+
+export function problemResponse(
+  name: ProblemName,
+  detail: string,
+  headers: Record<string, string> = {},
+  more: Pick<Problem, 'batch'> = {},
+): Response {
+  const body = problem(name, detail, more);
+  return jsonResponse(body.status, body, { ...headers, 'content-type': PROBLEM_CONTENT_TYPE });
+}

@@ -11,7 +11,7 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { devCredentials, providerCredentials } from '../deploy/local/dev-credentials.ts';
 import { type RunningSystem, startSystem } from '../deploy/local/system.ts';
-import { SETTINGS } from '../pipeline/config.ts';
+import { SETTINGS } from '../pipeline/settings.ts';
 import { PROBLEMS } from '../pipeline/contract/answer.ts';
 
 const REPOSITORY = fileURLToPath(new URL('..', import.meta.url));

@@ -126,8 +126,9 @@ test('a batch that a pod rejects is a dead letter, and its neighbours are stored
   expect((await rig.get('/v1/dead-letters/ibkr/poison')).text).toBe(poison);
   expect(rig.log.filter((line) => line.includes('"event":"batch-dead"'))).toHaveLength(2);
 
-  // Its id is free again.
-  await expect.poll(async () => (await rig.push('poison', ticks(9))).status, DRAINED).toBe(200);
+  // An id that the ledger never saw is free again; that of a body which it has rejected is not.
+  await expect.poll(async () => (await rig.push('unreadable', ticks(9))).status, DRAINED).toBe(200);
+  expect((await rig.push('poison', ticks(10))).status).toBe(409);
 });
 
 test(

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Account, succeeded } from '../../deploy/replay/account.ts';
 import { replay, type ReplayOptions } from '../../deploy/replay/replay.ts';
 import { captureFile, NEEDS, noCaptures } from '../replay/captures.ts';
-import { RunningSystem } from '../support/running-system.ts';
+import { EDGE_HOLDS_NOTHING, RunningSystem } from '../support/running-system.ts';
 
 const FUTURES = captureFile('binance-usdm-btcusdt-20240808.gz');
 const FUTURES_TRADES = 21_313;
@@ -27,7 +27,7 @@ describe.skipIf(noCaptures)(`a capture pushed through the edge${NEEDS}`, { timeo
   let system: RunningSystem;
 
   beforeAll(async () => {
-    system = await RunningSystem.start(['futures', 'spot', 'aig', 'ibm']);
+    system = await RunningSystem.start(['futures', 'spot', 'aig', 'ibm'], {}, EDGE_HOLDS_NOTHING);
   });
   afterAll(async () => {
     await system?.[Symbol.asyncDispose]();

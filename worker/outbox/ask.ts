@@ -40,16 +40,18 @@ export async function askForReceipt(
   } catch {
     return { ok: false, why: 'away' };
   }
-  const { status } = response;
+  const httpStatus = response.status;
   const contentLength = response.headers.get('content-length');
   const type = (response.headers.get('content-type') ?? '').split(';', 1)[0]!.trim().toLowerCase();
   const read = await readBounded(response.body, { maxBytes: ANSWER_MAX_BYTES, maxWaitMs: askTimeoutMs, contentLength });
   // Any server has a 404; only a pod's problem says that the ledger was looked into.
-  if (status === 404 && type === PROBLEM_CONTENT_TYPE) return { ok: false, why: 'unknown' };
-  const json = status === 200 && read.ok ? parsed(read.bytes) : undefined;
+  if (httpStatus === 404 && type === PROBLEM_CONTENT_TYPE) return { ok: false, why: 'unknown' };
+  const json = httpStatus === 200 && read.ok ? parsed(read.bytes) : undefined;
   const facts = storedFacts(json);
   if (facts === undefined || json?.['batch'] !== batch) return { ok: false, why: 'away' };
-  return { ok: true, receipt: { batch, status: facts.rejected.length > 0 ? 'partly_rejected' : 'stored', ...facts } };
+  const isAnyStored = facts.stored + facts.duplicates > 0;
+  const status = facts.rejected.length === 0 ? 'stored' : isAnyStored ? 'partly_rejected' : 'rejected';
+  return { ok: true, receipt: { batch, status, ...facts } };
 }
 
 function parsed(bytes: Uint8Array): Record<string, unknown> | undefined {

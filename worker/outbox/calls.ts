@@ -36,7 +36,8 @@ export type OfferOutcome =
 /** Rejections of a batch of which some were stored; cut to what a receipt may hold. */
 export interface StoredReceipt {
   batch: string;
-  status: 'stored' | 'partly_rejected';
+  /** `rejected`: all of it, which its sender was told at once. */
+  status: 'stored' | 'partly_rejected' | 'rejected';
   stored: number;
   duplicates: number;
   ignoredFields?: number;

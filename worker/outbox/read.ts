@@ -43,9 +43,12 @@ export async function readReceipt(
   return unavailable('neither held here nor, as long as the cluster does not answer, known to be stored', batch);
 }
 
-/** Whether the cluster need not be asked. A dead batch may have been sent again under its id, and been stored. */
+/** What the cluster's ledger keeps too: the id is that body's for good. */
+const LEDGER_KEEPS: ReadonlySet<string> = new Set(['all-rejected', 'batch-conflict']);
+
+/** Whether the cluster need not be asked. A batch that died otherwise may have been sent again, and been stored. */
 function isLastWord(receipt: Receipt): boolean {
-  return receipt.status !== 'dead' || receipt.reason === 'batch-conflict';
+  return receipt.status !== 'dead' || LEDGER_KEEPS.has(receipt.reason);
 }
 
 /** `GET /v1/dead-letters/{provider}?limit=&before=`: newest first; `next` is the `before` of the next page, or null. */

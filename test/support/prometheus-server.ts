@@ -1,0 +1,146 @@
+/**
+ * A real Prometheus of the test's own: in a temporary directory, on a free loopback port, with the configuration and
+ * rules that it is given. Where none is installed {@link lacksPrometheus} is true, and its tests are skipped by name.
+ */
+
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { freePorts } from './user-process.ts';
+
+/** Replays nothing and has no data: a loaded machine needs a second or two. */
+const START_TIMEOUT_MS = 30_000;
+const LOOK_INTERVAL_MS = 50;
+
+export const lacksPrometheus = ['prometheus', 'promtool'].some(
+  (program) => spawnSync(program, ['--version']).error !== undefined,
+);
+
+export interface PrometheusSample {
+  labels: Readonly<Record<string, string>>;
+  /** Of an instant vector; NaN and infinities are as Prometheus has them. */
+  value: number;
+}
+
+export interface PrometheusRuleState {
+  name: string;
+  health: 'unknown' | 'ok' | 'err';
+  lastError?: string;
+}
+
+/** Invariant: not running any more after it was disposed of, and its directory gone. */
+export interface PrometheusServer extends AsyncDisposable {
+  readonly url: string;
+  /** An instant query that answers with a vector or a scalar; throws what Prometheus has against it. */
+  query(expression: string): Promise<PrometheusSample[]>;
+  /** Every name that any series has. */
+  metricNames(): Promise<Set<string>>;
+  rules(): Promise<PrometheusRuleState[]>;
+}
+
+interface ScrapeConfig {
+  job_name: string;
+  static_configs: { targets: string[]; labels?: Record<string, string> }[];
+  metrics_path?: string;
+  honor_labels?: boolean;
+}
+
+/** Scrapes every second; `rules` is the text of a rules file. Resolves when it is ready. */
+export async function startPrometheus(
+  scrapeConfigs: readonly ScrapeConfig[],
+  rules = 'groups: []\n',
+): Promise<PrometheusServer> {
+  const directory = await mkdtemp(join(tmpdir(), 'mdp-prometheus-'));
+  const [port] = await freePorts(1);
+  const url = `http://127.0.0.1:${port}`;
+  await writeFile(join(directory, 'rules.yaml'), rules);
+  // JSON is YAML.
+  const config = {
+    global: { scrape_interval: '1s', scrape_timeout: '1s', evaluation_interval: '1s' },
+    rule_files: ['rules.yaml'],
+    scrape_configs: scrapeConfigs,
+  };
+  await writeFile(join(directory, 'prometheus.yml'), JSON.stringify(config));
+  const flags = {
+    'config.file': join(directory, 'prometheus.yml'),
+    'storage.tsdb.path': join(directory, 'data'),
+    'web.listen-address': `127.0.0.1:${port}`,
+    'log.level': 'warn',
+  };
+  const child = spawn(
+    'prometheus',
+    Object.entries(flags).map(([name, value]) => `--${name}=${value}`),
+    { stdio: ['ignore', 'ignore', 'pipe'] },
+  );
+  let log = '';
+  child.stderr.on('data', (chunk: Buffer) => (log = (log + chunk.toString()).slice(-4_000)));
+  const kill = (): void => void child.kill('SIGKILL');
+  process.once('exit', kill);
+  const server: PrometheusServer = { url, query, metricNames, rules: ruleStates, [Symbol.asyncDispose]: stop };
+  try {
+    await ready();
+  } catch (cause) {
+    await stop();
+    throw cause;
+  }
+  return server;
+
+  async function ready(): Promise<void> {
+    const deadlineMs = Date.now() + START_TIMEOUT_MS;
+    while (!(await answers())) {
+      if (child.exitCode !== null) throw new Error(`Prometheus ended with ${child.exitCode}:\n${log}`);
+      if (Date.now() > deadlineMs) throw new Error(`Prometheus was not ready within ${START_TIMEOUT_MS} ms:\n${log}`);
+      await sleep(LOOK_INTERVAL_MS);
+    }
+  }
+
+  async function answers(): Promise<boolean> {
+    try {
+      return (await fetch(`${url}/-/ready`)).ok;
+    } catch {
+      return false;
+    }
+  }
+
+  async function query(expression: string): Promise<PrometheusSample[]> {
+    const body = new URLSearchParams({ query: expression });
+    const data = await ask<{ resultType: string; result: unknown }>('/api/v1/query', { method: 'POST', body });
+    if (data.resultType === 'scalar') return [{ labels: {}, value: Number((data.result as [number, string])[1]) }];
+    if (data.resultType !== 'vector') throw new Error(`"${expression}" is a ${data.resultType}`);
+    const vector = data.result as { metric: Record<string, string>; value: [number, string] }[];
+    return vector.map(({ metric, value }) => ({ labels: metric, value: numberOf(value[1]) }));
+  }
+
+  async function metricNames(): Promise<Set<string>> {
+    return new Set(await ask<string[]>('/api/v1/label/__name__/values'));
+  }
+
+  async function ruleStates(): Promise<PrometheusRuleState[]> {
+    const { groups } = await ask<{ groups: { rules: PrometheusRuleState[] }[] }>('/api/v1/rules');
+    return groups.flatMap((group) => group.rules);
+  }
+
+  async function ask<Data>(path: string, init: RequestInit = {}): Promise<Data> {
+    const answer = await fetch(url + path, init);
+    const { data, error } = (await answer.json()) as { data: Data; error?: string };
+    if (error !== undefined) throw new Error(error);
+    return data;
+  }
+
+  async function stop(): Promise<void> {
+    process.removeListener('exit', kill);
+    if (child.exitCode === null && child.signalCode === null) {
+      const exited = once(child, 'exit');
+      child.kill('SIGTERM');
+      await exited;
+    }
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+function numberOf(text: string): number {
+  return Number(text.replace('+', '').replace('Inf', 'Infinity'));
+}

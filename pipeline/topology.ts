@@ -11,7 +11,8 @@ import type { Config, StoreConfig } from './config.ts';
 import { BoundedQueue } from './queue/bounded-queue.ts';
 import type { Delivery } from './queue/delivery.ts';
 import type { Store } from './sink/store.ts';
-import { Writer, WRITER_BOUNDS, type WriterBounds } from './sink/writer.ts';
+import { Writer } from './sink/writer.ts';
+import { WRITER_BOUNDS, type WriterBounds } from './sink/writer-bounds.ts';
 import { type Access, mayRead } from './source/access.ts';
 import { listDeadLetters, replayDeadLetters } from './source/dead-letters.ts';
 import { takeFeedback } from './source/feedback.ts';
@@ -266,7 +267,12 @@ function guardedBy(access: Access, handle: Handler): Handler {
 function writerBounds(store: StoreConfig, storeTimeoutMs: number): WriterBounds {
   const bounds = { ...WRITER_BOUNDS, callTimeoutMs: storeTimeoutMs + STORE_CALL_GRACE_MS };
   if (store.kind === 'sqlite') return bounds;
-  return { ...bounds, inFlightMaxGroups: store.connections, pipelineMaxWaitMs: POSTGRES_PIPELINE_MAX_WAIT_MS };
+  return {
+    ...bounds,
+    inFlightMaxGroups: store.connections,
+    pipelineMaxWaitMs: POSTGRES_PIPELINE_MAX_WAIT_MS,
+    pipelineMaxWriteMs: Number.POSITIVE_INFINITY,
+  };
 }
 
 /** A commit of the server takes a few of these; while one waits for it, another connection is free. */

@@ -7,37 +7,10 @@
 import type { BoundedQueue } from '../queue/bounded-queue.ts';
 import type { BatchResult, Delivery } from '../queue/delivery.ts';
 import { Circuit, type CircuitState } from './circuit.ts';
+import { InFlight } from './in-flight.ts';
 import { isolate, setAside } from './isolate.ts';
 import type { Store, WriteFailure, WriteOutcome } from './store.ts';
-
-export interface WriterBounds {
-  /** Ticks in one transaction. */
-  groupMaxTicks: number;
-  groupMaxBytes: number;
-  /** Groups handed to the store at once; with one file, the second waits there, so that the store never waits for us. */
-  inFlightMaxGroups: number;
-  /** While a group is being written, a further one is begun once so many ticks wait, … */
-  pipelineMinTicks: number;
-  /** … or once the oldest has waited so long. */
-  pipelineMaxWaitMs: number;
-  /** A store that has not ended a call by then is taken for away, although it promised to end each call. */
-  callTimeoutMs: number;
-}
-
-/**
- * Measured on two cores with 16,000 ticks in flight: groups of 4,000 to 16,000, one or two at a time, differ by less
- * than the machine does from run to run (0.71 to 1.13 of the bare writer). Two, so that the store need not wait for
- * a busy event loop; a second one from 2,000 on, so that the queue stays below its first watermark. One file gains
- * nothing from smaller groups, however long they have waited.
- */
-export const WRITER_BOUNDS: WriterBounds = {
-  groupMaxTicks: 8_000,
-  groupMaxBytes: 16 * 1024 * 1024,
-  inFlightMaxGroups: 2,
-  pipelineMinTicks: 2_000,
-  pipelineMaxWaitMs: Number.POSITIVE_INFINITY,
-  callTimeoutMs: 10_000,
-};
+import type { WriterBounds } from './writer-bounds.ts';
 
 /** Attempts at one group in a row when something passing is in its way (a deadlock, a lock). */
 export const CONTENTION_ATTEMPTS_MAX = 6;
@@ -67,10 +40,11 @@ export interface WriterParts {
 export class Writer {
   readonly #parts: WriterParts;
   readonly #circuit = new Circuit();
-  readonly #inFlight = new Set<readonly Delivery[]>();
+  readonly #inFlight = new InFlight();
   readonly #surprises = new WeakMap<Delivery, number>();
   /** Handed to the store by us, with an outcome that nobody knows. */
   readonly #inDoubt = new WeakSet<Delivery>();
+  #lastWriteMs = 0;
   /** Since when something has been in flight, and for how long before that. */
   #writingSinceMs: number | undefined;
   #writingMs = 0;
@@ -83,12 +57,7 @@ export class Writer {
 
   /** Ticks handed to the store and not yet settled; of one provider, when it is given. */
   ticksInFlight(provider?: string): number {
-    let ticks = 0;
-    for (const group of this.#inFlight) {
-      for (const delivery of group)
-        if (provider === undefined || delivery.provider === provider) ticks += delivery.ticks;
-    }
-    return ticks;
+    return provider === undefined ? this.#inFlight.ticks : this.#inFlight.ticksOf(provider);
   }
 
   /** Milliseconds in which at least one group was being written. */
@@ -126,19 +95,19 @@ export class Writer {
   abandon(detail: string): void {
     const { queue } = this.#parts;
     const waiting = queue.takeOver(() => true);
-    for (const delivery of [...waiting, ...[...this.#inFlight].flat()]) {
+    for (const delivery of [...waiting, ...this.#inFlight.deliveries()]) {
       delivery.settle({ outcome: 'store_unavailable', detail });
     }
   }
 
   get #isIdle(): boolean {
-    return this.#parts.queue.isEmpty && this.#inFlight.size === 0;
+    return this.#parts.queue.isEmpty && this.#inFlight.groups === 0;
   }
 
   #start(): void {
     const { queue, store, bounds, nowMs } = this.#parts;
     // No batch is risked on a store that may hang: while it is away, nobody is let in to wait for the end of a probe.
-    if (this.#circuit.state === 'open' && store.isOpen && this.#inFlight.size === 0) void this.#check();
+    if (this.#circuit.state === 'open' && store.isOpen && this.#inFlight.groups === 0) void this.#check();
     while (!queue.isEmpty && store.isOpen && this.#circuit.state !== 'open' && this.#mayStart()) {
       const attempt = this.#circuit.begin(nowMs());
       if (attempt === undefined) break;
@@ -150,8 +119,9 @@ export class Writer {
 
   #mayStart(): boolean {
     const { queue, bounds, nowMs } = this.#parts;
-    if (this.#inFlight.size === 0) return true;
-    if (this.#inFlight.size >= bounds.inFlightMaxGroups) return false;
+    if (this.#inFlight.groups === 0) return true;
+    if (this.#inFlight.groups >= bounds.inFlightMaxGroups || this.#lastWriteMs > bounds.pipelineMaxWriteMs)
+      return false;
     return queue.depthTicks >= bounds.pipelineMinTicks || nowMs() >= queue.oldest!.offeredMs + bounds.pipelineMaxWaitMs;
   }
 
@@ -159,7 +129,7 @@ export class Writer {
     const { queue, nowMs } = this.#parts;
     const isOver = (delivery: Delivery): boolean => delivery.isSettled || delivery.deadlineMs <= nowMs();
     const waited = queue.takeOver(isOver);
-    for (const delivery of [...waited, ...[...this.#inFlight].flat()]) {
+    for (const delivery of [...waited, ...this.#inFlight.deliveriesOver(nowMs())]) {
       if (!isOver(delivery) || delivery.isSettled) continue;
       delivery.settle({ outcome: 'store_unavailable', detail: 'the store did not commit the batch in time' });
     }
@@ -176,8 +146,8 @@ export class Writer {
       this.#parts.onEvent('error', 'writer_unforeseen', { detail: describe(cause) });
       this.#retryLater(group);
     }
-    this.#inFlight.delete(group);
-    if (this.#inFlight.size === 0) {
+    this.#inFlight.remove(group);
+    if (this.#inFlight.groups === 0) {
       this.#writingMs = this.writingMs;
       this.#writingSinceMs = undefined;
     }
@@ -186,12 +156,15 @@ export class Writer {
 
   /** Writes the group until it is settled or put back. */
   async #write(group: readonly Delivery[]): Promise<void> {
+    const { nowMs } = this.#parts;
     for (let attempt = 1; ; attempt += 1) {
+      const sinceMs = nowMs();
       const outcome = await this.#call(() => this.#parts.store.write(group.map(({ batch }) => batch)));
+      this.#lastWriteMs = nowMs() - sinceMs;
       if (outcome.ok && outcome.results.length === group.length) {
         this.#circuit.succeeded();
         // The next group first: the credit that these senders are told counts it, and not this one.
-        this.#inFlight.delete(group);
+        this.#inFlight.remove(group);
         this.#start();
         group.forEach((delivery, at) => this.#settle(delivery, outcome.results[at]!));
         return;
@@ -248,7 +221,7 @@ export class Writer {
     const { bounds, nowMs, after, onEvent, onWrite } = this.#parts;
     const sinceMs = nowMs();
     let outcome: WriteOutcome | typeof SURPRISE;
-    let cancel = (): void => {};
+    let cancel: (() => void) | undefined;
     try {
       const tooLong = new Promise<WriteOutcome>((resolve) => {
         cancel = after(bounds.callTimeoutMs, () =>
@@ -260,7 +233,7 @@ export class Writer {
       onEvent('error', 'store_unforeseen', { detail: describe(cause) });
       outcome = SURPRISE;
     }
-    cancel();
+    cancel?.();
     onWrite((nowMs() - sinceMs) / 1000, outcome.ok ? 'stored' : outcome.kind);
     return outcome;
   }
@@ -339,16 +312,14 @@ export class Writer {
     let inMs = Number.POSITIVE_INFINITY;
     const within = (ms: number): void => void (inMs = Math.min(inMs, Math.max(0, ms)));
     if (oldest !== undefined) within(oldest.deadlineMs - nowMs());
-    for (const group of this.#inFlight) {
-      const first = group.find((delivery) => !delivery.isSettled);
-      if (first !== undefined) within(first.deadlineMs - nowMs());
-    }
+    within(this.#inFlight.deadlineMs - nowMs());
     if (oldest !== undefined || this.#circuit.state === 'open') {
       if (!store.isOpen) within(REOPEN_LOOK_MS);
-      else if (this.#inFlight.size === 0) within(this.#circuit.waitMs(nowMs()));
+      else if (this.#inFlight.groups === 0) within(this.#circuit.waitMs(nowMs()));
     }
-    const isRoom = this.#inFlight.size > 0 && this.#inFlight.size < bounds.inFlightMaxGroups;
-    if (oldest !== undefined && isRoom) within(oldest.offeredMs + bounds.pipelineMaxWaitMs - nowMs());
+    const isRoom = this.#inFlight.groups > 0 && this.#inFlight.groups < bounds.inFlightMaxGroups;
+    if (oldest !== undefined && isRoom && this.#lastWriteMs <= bounds.pipelineMaxWriteMs)
+      within(oldest.offeredMs + bounds.pipelineMaxWaitMs - nowMs());
     return inMs;
   }
 }

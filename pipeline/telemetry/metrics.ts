@@ -194,6 +194,8 @@ export function createMetrics(observed: Observed): Metrics {
       registers,
       collect() {
         this.reset();
+        // One without labels would show 0 where nothing is set.
+        if (labelNames.length === 0) this.remove();
         read((labels, value) => this.set(labels, value));
       },
     });

@@ -3,9 +3,11 @@
  */
 
 import { cpus } from 'node:os';
+import { benchCredit } from './credit.ts';
 import { benchEdgeRelay } from './edge-relay.ts';
 import { benchPodIntake } from './pod-intake.ts';
 import { benchPostgres } from './postgres.ts';
+import { benchProviders } from './providers.ts';
 
 const quick = process.argv.includes('--quick');
 const rounds = quick ? 1 : 3;
@@ -22,6 +24,14 @@ for (const batchTicks of [100, 500, 1_000]) {
   intake.push(await benchPodIntake(batchTicks, ticks * share, warmUpTicks * share, rounds));
 }
 console.table(intake);
+
+console.log(
+  '\nCredit: 16 requests of 1,000 ticks in flight, signed, as the replay tool sends; client on the same cores:',
+);
+console.table(await benchCredit(ticks / 2, warmUpTicks / 3, rounds));
+
+console.log('\n64 requests of 100 ticks in flight at level ok, from one provider and from 64:');
+console.table([await benchProviders(ticks / 200, ticks / 200, rounds)]);
 
 console.log('\nThe edge in plain workerd before the same pod, beside posting to the pod directly:');
 const relay: Record<string, string>[] = [];

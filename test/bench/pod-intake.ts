@@ -101,7 +101,8 @@ async function push(
   };
 }
 
-async function scrapeMeanwhile(podUrl: string): Promise<{ end(): Promise<number[]> }> {
+/** Scrapes a pod until told to end, in a process of its own; the milliseconds of each scrape. */
+export async function scrapeMeanwhile(podUrl: string): Promise<{ end(): Promise<number[]> }> {
   const args = [SCRAPER, `${podUrl}/metrics`, String(SCRAPE_INTERVAL_MS)];
   const scraper = execFile(process.execPath, args);
   let printed = '';

@@ -9,7 +9,7 @@ import { Client } from 'pg';
 import { BATCH_MAX_TICKS, decodeBatch } from '../../pipeline/contract/batch.ts';
 import { defaultRules } from '../../pipeline/contract/decode.ts';
 import type { StoreBatch } from '../../pipeline/queue/delivery.ts';
-import { WRITER_BOUNDS } from '../../pipeline/sink/writer.ts';
+import { WRITER_BOUNDS } from '../../pipeline/sink/writer-bounds.ts';
 import { INSERT_TICKS, tradeRows } from '../../pipeline/store/postgres-rows.ts';
 import { CONNECTIONS_DEFAULT, PostgresStore } from '../../pipeline/store/postgres.ts';
 import { POSTGRES_BIN, type PostgresServer, startPostgres } from '../support/postgres-server.ts';

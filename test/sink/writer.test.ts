@@ -3,7 +3,8 @@ import { BoundedQueue } from '../../pipeline/queue/bounded-queue.ts';
 import type { Delivery, Settlement } from '../../pipeline/queue/delivery.ts';
 import { CIRCUIT_DELAY_MAX_MS } from '../../pipeline/sink/circuit.ts';
 import type { WriteFailure } from '../../pipeline/sink/store.ts';
-import { CONTENTION_ATTEMPTS_MAX, Writer, WRITER_BOUNDS, type WriterBounds } from '../../pipeline/sink/writer.ts';
+import { CONTENTION_ATTEMPTS_MAX, Writer } from '../../pipeline/sink/writer.ts';
+import { WRITER_BOUNDS, type WriterBounds } from '../../pipeline/sink/writer-bounds.ts';
 import { delivery, NOW_MS } from '../support/pod-batch.ts';
 import { ControllableStore } from '../support/pod-store.ts';
 import { newSeed, randomFrom } from '../support/random.ts';
@@ -15,6 +16,7 @@ const BOUNDS: WriterBounds = {
   inFlightMaxGroups: 2,
   pipelineMinTicks: 5,
   pipelineMaxWaitMs: Number.POSITIVE_INFINITY,
+  pipelineMaxWriteMs: 500,
   callTimeoutMs: 1_000,
 };
 const ANSWER_TIMEOUT_MS = 8_000;
@@ -68,6 +70,10 @@ function bench(capacityTicks = 20, bounds: Partial<WriterBounds> = {}): Bench {
       return held;
     });
   return { clock, queue, store, writer, deliveries, ends, events, offer };
+}
+
+function throwing(): never {
+  throw new Error('at everything');
 }
 
 function outcomes({ ends }: Bench): (string | undefined)[] {
@@ -135,6 +141,20 @@ describe('a writer', () => {
     expect(store.groups).toEqual([1]);
     await clock.advance(1);
     expect(store.groups).toEqual([1, 1]);
+  });
+
+  it('gives a slow store one group at a time, and two again when it is quick', async () => {
+    const b = bench(100);
+    b.offer(1);
+    await b.clock.advance(501);
+    b.store.held[0]!.release();
+    await b.clock.settle();
+    b.offer(8, 8);
+    expect(b.store.groups).toEqual([1, 8]);
+    b.store.held[0]!.release();
+    await b.clock.settle();
+    b.offer(8);
+    expect(b.store.groups).toEqual([1, 8, 8, 8]);
   });
 
   it('holds with its queue exactly the sum of their bounds, and refuses the next tick', () => {
@@ -356,11 +376,8 @@ describe('a writer whose store is away', () => {
     // back in the middle of the search had good ticks set aside.
     const b = bench();
     b.store.releaseAll();
-    const mad = (): never => {
-      throw new Error('at everything');
-    };
-    b.store.outcome = mad;
-    b.store.check = mad;
+    b.store.outcome = throwing;
+    b.store.check = throwing;
     b.offer(1, 2, 2);
     await b.clock.advance(1_000);
     for (let ms = 0; ms < 2_000; ms += 100) {

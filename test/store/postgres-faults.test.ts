@@ -1,7 +1,7 @@
 /** What PostgreSQL and those beside us may do: kill, stop, cut, lock, refuse. Nothing acknowledged is lost or doubled. */
 
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, rmdirSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -11,6 +11,7 @@ import type { PostgresStore } from '../../pipeline/store/postgres.ts';
 import { NOW_MS, quote, storeBatch, trade, trades } from '../support/pod-batch.ts';
 import { POSTGRES_BIN, type PostgresServer, startPostgres } from '../support/postgres-server.ts';
 import { postgresStores, type PostgresStores, until } from '../support/postgres-stores.ts';
+import { mayMount } from '../support/small-disk.ts';
 
 let server: PostgresServer;
 let stores: PostgresStores;
@@ -373,20 +374,6 @@ describe.skipIf(POSTGRES_BIN === undefined)('the PostgreSQL store whose server i
 });
 
 const canMount = POSTGRES_BIN !== undefined && mayMount();
-
-/** Whether a small file system can be had: on Linux, as root, with the right to mount. */
-function mayMount(): boolean {
-  const at = '/tmp/mdp-mount-probe';
-  try {
-    mkdirSync(at, { recursive: true });
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', at], { stdio: 'ignore' });
-    execFileSync('umount', [at], { stdio: 'ignore' });
-    rmdirSync(at);
-    return true;
-  } catch {
-    return false;
-  }
-}
 
 describe.skipIf(!canMount)('the PostgreSQL store on a full disk (needs PostgreSQL and the right to mount)', () => {
   it('says unavailable while there is no room, loses and doubles nothing, and goes on when there is', async () => {

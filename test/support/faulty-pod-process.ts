@@ -8,6 +8,8 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { POD_NODE_FLAGS } from '../../deploy/local/pod.ts';
+import type { Circuit } from '../../pipeline/backpressure/throttle.ts';
+import type { Level } from '../../pipeline/contract/level.ts';
 import { generateSecret } from '../../pipeline/contract/signature.ts';
 import { NO_FAULT, type StoreFault } from './faulty-pod-store.ts';
 
@@ -15,10 +17,10 @@ const SCRIPT = fileURLToPath(new URL('faulty-pod.ts', import.meta.url));
 
 /** Of `GET /status`, as far as tests look at it. */
 export interface PodPicture {
-  level: string;
-  reasons: { queue: string; store: string };
+  level: Level;
+  reasons: Record<'queue' | 'store' | 'feedback' | 'memory', Level>;
   queue: { depthTicks: number; capacityTicks: number; depthBytes: number; beingWrittenTicks: number };
-  store: { circuit: string };
+  store: { circuit: Circuit };
   providers: Record<string, { level: string; inFlight: number; residue: number }>;
 }
 

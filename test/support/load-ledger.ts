@@ -37,7 +37,7 @@ export interface LoadAccount {
   refused: Map<string, number>;
   /** Not stored and not refused so: no answer, or one that leaves the sender in the dark. */
   inexplicit: Map<string, number>;
-  /** Stored, but not all of it as new, or not for the first time. */
+  /** Acknowledged, but not with the words that all of it was stored and none of it was there. */
   contradictions: string[];
   longestRetryAfterSeconds: number;
   slowestAnswerMs: number;

@@ -77,12 +77,8 @@ export class PodUnderLoad implements AsyncDisposable {
   readonly server: PostgresServer;
   readonly database: string;
   readonly load: LoadLedger;
-  get url() {
-    return this.#pod.url;
-  }
-  get log() {
-    return this.#log;
-  }
+  /** In the last fault and after it, ticks that were offered again although the store had them. */
+  ticksKnownAgain = 0;
   readonly #pod: RunningPod;
   readonly #log: string[];
   readonly #complaints: string[] = [];
@@ -128,25 +124,24 @@ export class PodUnderLoad implements AsyncDisposable {
    */
   async goesThrough(what: string, fault: () => Promise<string | void>): Promise<typeof SOUND> {
     const { load } = this;
-    load.begin();
-    await until('the load is steady', () => load.account.acknowledged >= STEADY_BATCHES);
-    const said = await fault();
-    const recoverySeconds = await this.#recovery(Date.now());
-    const { account } = load;
-    const steadyFrom = account.acknowledged + STEADY_BATCHES;
-    await until('the load is steady again', () => account.acknowledged >= steadyFrom, RECOVERY_MAX_MS);
-    load.end();
+    const knownBefore = await this.#ticksKnown();
+    const { said, recoverySeconds } = await this.#underLoad(fault);
     await load.settled(SETTLED_TIMEOUT_MS);
     const findings = await this.#findings();
+    this.ticksKnownAgain = (await this.#ticksKnown()) - knownBefore;
+    const { account } = load;
     const refused = sum(account.refused);
     const others = sum(account.inexplicit);
     const explicit = refused + others === 0 ? '' : ` (${((100 * refused) / (refused + others)).toFixed(2)} % explicit)`;
-    console.log(
-      `${what}: ${account.acknowledged} batches acknowledged, ${load.acknowledgedTicks} ticks in all, ` +
-        `${findings.lost} lost, ${findings.twice} twice; ${refused + others} attempts refused${explicit}, told to wait up to ` +
-        `${account.longestRetryAfterSeconds} s; ` +
-        `slowest answer ${account.slowestAnswerMs} ms; recovery ${recoverySeconds.toFixed(1)} s${said === undefined ? '' : `; ${said}`}`,
-    );
+    const figures = [
+      `${account.acknowledged} batches acknowledged, ${load.acknowledgedTicks} ticks in all`,
+      `${findings.lost} lost, ${findings.twice} twice, ${this.ticksKnownAgain} known again`,
+      `${refused + others} attempts refused${explicit}, told to wait up to ${account.longestRetryAfterSeconds} s`,
+      `slowest answer ${account.slowestAnswerMs} ms`,
+      `recovery ${recoverySeconds.toFixed(1)} s`,
+      ...(said === undefined ? [] : [said]),
+    ];
+    console.log(`${what}: ${figures.join('; ')}`);
     return findings;
   }
 
@@ -168,6 +163,22 @@ export class PodUnderLoad implements AsyncDisposable {
     this.#over = true;
     await this.#looking;
     await this.#pod.stop();
+  }
+
+  async #underLoad(fault: () => Promise<string | void>): Promise<{ said: string | void; recoverySeconds: number }> {
+    const { load } = this;
+    load.begin();
+    try {
+      const { account } = load;
+      await until('the load is steady', () => account.acknowledged >= STEADY_BATCHES);
+      const said = await fault();
+      const recoverySeconds = await this.#recovery(Date.now());
+      const steadyFrom = account.acknowledged + STEADY_BATCHES;
+      await until('the load is steady again', () => account.acknowledged >= steadyFrom, RECOVERY_MAX_MS);
+      return { said, recoverySeconds };
+    } finally {
+      load.end();
+    }
   }
 
   /** Seconds until the pod was ready at level ok, and had stored something offered after the fault. */
@@ -204,6 +215,11 @@ export class PodUnderLoad implements AsyncDisposable {
       errorsLogged: this.#log.filter((line) => /"level":"error"|"ticks_unstorable"/.test(line)),
       sameProcess: isRunning(this.#pod.pid),
     };
+  }
+
+  async #ticksKnown(): Promise<number> {
+    const books = Object.values((await this.#status()).providers);
+    return books.reduce((ticks, { duplicate }) => ticks + duplicate, 0);
   }
 
   async #look(): Promise<void> {

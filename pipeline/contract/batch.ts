@@ -27,6 +27,8 @@ export interface DecodedBatch {
   /** What the rejected ticks were, in the order of `rejected`. */
   rejectedBytes: TickBytes[];
   ignoredFields: number;
+  /** Epoch milliseconds of the latest accepted tick; undefined when there is none. */
+  newestTsMs: number | undefined;
 }
 
 /** A valid tick has fewer (TICK_MAX_CHARS), so that only one that could never be stored is cut. */
@@ -83,6 +85,7 @@ export function decodeBatch(body: Uint8Array, format: BodyFormat, maxTicks: numb
       rejected: found.rejected,
       rejectedBytes: found.rejectedBytes,
       ignoredFields: found.ignored.count,
+      newestTsMs: found.ticks > found.rejected.length ? found.newestTsMs : undefined,
     },
   };
 }
@@ -140,6 +143,7 @@ class Decoder implements Taker {
   readonly rejectedBytes: TickBytes[] = [];
   readonly #rules: TickRules;
   ticks = 0;
+  newestTsMs = Number.NEGATIVE_INFINITY;
 
   constructor(maxTicks: number, rules: TickRules) {
     this.maxTicks = maxTicks;
@@ -153,6 +157,8 @@ class Decoder implements Taker {
     const wrong = decodeTick(text, start, end, this.#rules, row, this.ignored, codes);
     if (wrong === null) {
       builder.add(row, index);
+      const tsMs = row.seconds * 1_000 + row.nanos / 1_000_000;
+      if (tsMs > this.newestTsMs) this.newestTsMs = tsMs;
     } else {
       this.rejected.push({ index, reason: wrong.reason, detail: wrong.detail });
       this.rejectedBytes.push(bytesOfText(text, start, end));

@@ -24,7 +24,7 @@ import {
   decodeBatch,
   ticksAt,
 } from '../contract/batch.ts';
-import { type BatchColumns, columnsBytes } from '../contract/columns.ts';
+import { columnsBytes } from '../contract/columns.ts';
 import type { TickRules } from '../contract/decode.ts';
 import {
   BATCH_ID_MADE_HEADER,
@@ -254,7 +254,7 @@ export class TickIntake {
     }
     const { rejected } = settled.receipt;
     offered.committed(settled.receipt, settled.again);
-    if (!settled.again) this.#parts.onCommit(provider, newestTsMs(decoded.columns));
+    if (!settled.again) this.#parts.onCommit(provider, decoded.newestTsMs);
     if (rejected.length === ticks) {
       return this.#problem(provider, 'all-rejected', `none of ${ticks} ticks is valid`, { batch: batchId, rejected });
     }
@@ -321,15 +321,6 @@ function deliveryOf(provider: string, body: OfferedBody, nowMs: number, answerTi
     deadlineMs: nowMs + answerTimeoutMs,
     bytesOf: (indices) => ticksAt(unpacked, format, indices),
   });
-}
-
-/** The latest event of the batch; undefined when it holds none. */
-function newestTsMs({ trades, quotes }: BatchColumns): number | undefined {
-  let newest: bigint | undefined;
-  for (const columns of [trades, quotes]) {
-    for (const tsNs of columns?.tsNs ?? []) if (newest === undefined || tsNs > newest) newest = tsNs;
-  }
-  return newest === undefined ? undefined : Number(newest / 1_000_000n);
 }
 
 function ignore(): void {}

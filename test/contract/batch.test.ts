@@ -89,6 +89,20 @@ describe('decodeBatch', () => {
     expect(cutOff.rejectedBytes).toEqual([{ bytes: new Uint8Array([0x7b, 0xff, 0x00, 0x7d]), sizeBytes: 4 }]);
   });
 
+  it('tells when its latest accepted tick was, whatever their order', () => {
+    const at = (ts: string): string => trade({ ts: `"${ts}"` });
+    const latest = '2026-11-23T14:30:00.250Z';
+    const body = [
+      at('2026-11-23T14:29:00Z'),
+      at(latest),
+      at('1969-12-31T23:59:59.5Z'),
+      '{"ts":"2027-01-01T00:00:00Z"}',
+    ];
+    expect(batchOf(body.join('\n')).newestTsMs).toBe(Date.parse(latest));
+    expect(batchOf(at('1969-12-31T23:59:59.5Z')).newestTsMs).toBe(-500);
+    expect(batchOf('{}').newestTsMs).toBeUndefined();
+  });
+
   it('finds the bytes of any tick again, in lines and in arrays', () => {
     const all = [trade(), quote(), '{"symbol":"株,]"}', trade({ id: '"7"' })];
     const wanted = new Set([0, 2, 3]);

@@ -5,13 +5,7 @@
  */
 
 import { type Context, Hono } from 'hono';
-import {
-  PROBLEM_PATH,
-  PROBLEMS,
-  problemName,
-  type ProblemName,
-  RETRY_AFTER_HEADER,
-} from '../pipeline/contract/answer.ts';
+import { PROBLEM_PATH, RETRY_AFTER_HEADER } from '../pipeline/contract/answer.ts';
 import { BODY_MAX_BYTES } from '../pipeline/contract/batch.ts';
 import {
   BATCH_ID_RULE,
@@ -26,12 +20,17 @@ import { WEBHOOK_ID_HEADER } from '../pipeline/contract/signature.ts';
 import { authenticate, type AuthOutcome, NO_CREDENTIALS, presentedCredentials } from './auth.ts';
 import { claimsMoreThan, readBounded } from './body.ts';
 import { Cluster, type ClusterParts } from './cluster.ts';
+import { addressOf, FloodGuard } from './limit/flood.ts';
 import { outboxOf } from './outbox/calls.ts';
 import { overflowOf } from './outbox/overflow.ts';
 import { listDeadLetters, readDeadBody, readReceipt, type ReadParts } from './outbox/read.ts';
-import { Intake } from './intake.ts';
+import { Intake, type Reporters } from './intake.ts';
+import { type EdgeProblemName, explained } from './problems.ts';
 import { jsonResponse, problemResponse } from './response.ts';
+import { ScalingReporter } from './scaling/reporter.ts';
+import { readMetrics, readScaling } from './scaling/routes.ts';
 import { type Settings, settingsOf, type SettingsOutcome } from './settings.ts';
+import { openSocket } from './socket/open.ts';
 import { BoardClient, StatusReporter } from './status/board-client.ts';
 import { mountStatus, scopeOf } from './status/routes.ts';
 import { EDGE_SERVICE } from './status/view.ts';
@@ -40,6 +39,9 @@ export { CLUSTER_RETRY_AFTER_SECONDS } from './cluster.ts';
 
 /** 1 MiB in this time is 280 kbit/s; a slower sender should send smaller batches. */
 export const BODY_READ_TIMEOUT_MS = 30_000;
+/** Of a header that goes on to the pod, or into the outbox. */
+export const PASSED_MAX_CHARS = 256;
+const HEADERS_TOO_LONG = `content-type and content-encoding have at most ${PASSED_MAX_CHARS} characters`;
 /** When to come back after a refusal that only an operator can end. */
 export const SETTINGS_RETRY_AFTER_SECONDS = 60;
 
@@ -58,7 +60,7 @@ export type EdgeApp = Hono<{ Bindings: object }>;
 export function createApp(parts: AppParts): EdgeApp {
   const app: EdgeApp = new Hono();
   const board = new BoardClient(parts);
-  const edge = new Edge(parts, new StatusReporter(board, parts));
+  const edge = new Edge(parts, { status: new StatusReporter(board, parts), scaling: new ScalingReporter(parts) });
   const route = (method: 'GET' | 'POST', path: string, handler: (c: EdgeContext) => Promise<Response> | Response) => {
     app.on(method, path, handler);
     const allow = method === 'GET' ? 'GET, HEAD' : method;
@@ -67,6 +69,7 @@ export function createApp(parts: AppParts): EdgeApp {
     });
   };
   route('POST', '/v1/ticks/:provider', (c) => edge.push(c));
+  route('GET', '/v1/ticks/:provider/ws', (c) => edge.read(c, (_, provider) => openSocket(c.req.raw, c.env, provider)));
   route('GET', '/v1/receipts/:provider/:batch', (c) =>
     edge.read(c, (reading, provider, settings) => readReceipt(reading, settings, provider, c.req.param('batch') ?? '')),
   );
@@ -76,6 +79,8 @@ export function createApp(parts: AppParts): EdgeApp {
   route('GET', '/v1/dead-letters/:provider/:batch', (c) =>
     edge.read(c, (reading, provider) => readDeadBody(reading, provider, c.req.param('batch') ?? '')),
   );
+  route('GET', '/v1/scaling', (c) => edge.ifSetUp(c, (settings) => readScaling(c, settings)));
+  route('GET', '/metrics', (c) => edge.ifSetUp(c, (settings) => readMetrics(c, settings)));
   route('GET', '/health', (c) => edge.health(c));
   mountStatus(app, { board, nowMs: parts.nowMs, edgeStatus: (c) => edge.status(c) });
   route('GET', `${PROBLEM_PATH}:name`, (c) => explainProblem(c.req.param('name') ?? ''));
@@ -89,23 +94,27 @@ class Edge {
   readonly #parts: AppParts;
   readonly #cluster: Cluster;
   readonly #intake: Intake;
+  readonly #flood = new FloodGuard();
 
-  constructor(parts: AppParts, reporter: StatusReporter) {
+  constructor(parts: AppParts, reporters: Reporters) {
     this.#parts = parts;
     this.#cluster = new Cluster(parts);
-    this.#intake = new Intake(parts, this.#cluster, reporter);
+    this.#intake = new Intake(parts, this.#cluster, reporters);
   }
 
   /** `POST /v1/ticks/{provider}`. */
   async push(c: EdgeContext): Promise<Response> {
     const parts = this.#parts;
+    const flooding = this.#flooding(c);
+    if (flooding !== undefined) return flooding;
     const outcome = await this.#settings(c);
     if (!outcome.ok) return this.#notSetUp();
     const provider = c.req.param('provider') ?? '';
     const { headers, body: stream } = c.req.raw;
     if (!isProvider(provider)) return this.#refusal('bad-request', `the provider's name must be ${PROVIDER_RULE}`);
     const credentials = presentedCredentials(headers);
-    if (credentials === undefined) return this.#unauthenticated(NO_CREDENTIALS);
+    if (credentials === undefined) return this.#unauthenticated(c, NO_CREDENTIALS);
+    if (headersTooLong(headers)) return this.#refusal('unsupported-type', HEADERS_TOO_LONG);
     const contentLength = headers.get('content-length');
     if (claimsMoreThan(BODY_MAX_BYTES, contentLength)) return this.#tooLarge();
     const maxWaitMs = parts.bodyReadTimeoutMs ?? BODY_READ_TIMEOUT_MS;
@@ -116,7 +125,7 @@ class Edge {
       return this.#refusal('unreadable', 'the body was cut off');
     }
     const who = await authenticate(outcome.settings, provider, credentials, read.bytes, parts.nowMs());
-    if (!who.ok) return this.#notAuthenticated(who);
+    if (!who.ok) return this.#notAuthenticated(c, who);
     const sentId = sentBatchId(headers);
     if (sentId !== undefined && !isBatchId(sentId)) {
       return this.#refusal('bad-request', `the batch id (webhook-id or idempotency-key) must be ${BATCH_ID_RULE}`);
@@ -138,16 +147,29 @@ class Edge {
     c: EdgeContext,
     look: (parts: ReadParts, provider: string, settings: Settings) => Promise<Response>,
   ): Promise<Response> {
+    const flooding = this.#flooding(c);
+    if (flooding !== undefined) return flooding;
     const outcome = await this.#settings(c);
     if (!outcome.ok) return this.#notSetUp();
     const provider = c.req.param('provider') ?? '';
     if (!isProvider(provider)) return this.#refusal('bad-request', `the provider's name must be ${PROVIDER_RULE}`);
     const credentials = presentedCredentials(c.req.raw.headers);
-    if (credentials === undefined) return this.#unauthenticated(NO_CREDENTIALS);
+    if (credentials === undefined) return this.#unauthenticated(c, NO_CREDENTIALS);
     const noBody = new Uint8Array(0);
     const who = await authenticate(outcome.settings, provider, credentials, noBody, this.#parts.nowMs());
-    if (!who.ok) return this.#notAuthenticated(who);
+    if (!who.ok) return this.#notAuthenticated(c, who);
     return look({ ...this.#parts, outbox: outboxOf(c.env) }, provider, outcome.settings);
+  }
+
+  /** Routes for operators, who prove themselves there. */
+  async ifSetUp(c: EdgeContext, answer: (settings: Settings) => Promise<Response>): Promise<Response> {
+    const flooding = this.#flooding(c);
+    if (flooding !== undefined) return flooding;
+    const outcome = await this.#settings(c);
+    if (!outcome.ok) return this.#notSetUp();
+    const answered = await answer(outcome.settings);
+    if (answered.status === 401) this.#noteFailed(c);
+    return answered;
   }
 
   /** `GET /health`: whether this Worker can do its work, whatever the cluster does. */
@@ -186,11 +208,27 @@ class Edge {
     return this.#refusal('cluster-unreachable', detail, { [RETRY_AFTER_HEADER]: String(SETTINGS_RETRY_AFTER_SECONDS) });
   }
 
-  #notAuthenticated({ problem, detail }: Extract<AuthOutcome, { ok: false }>): Response {
-    return problem === 'forbidden' ? this.#refusal('forbidden', detail) : this.#unauthenticated(detail);
+  /** The answer to an address that sends too much, or `undefined`. */
+  #flooding(c: EdgeContext): Response | undefined {
+    const address = addressOf(c.req.raw.headers);
+    if (address === undefined) return undefined;
+    const admitted = this.#flood.admit(address, this.#parts.nowMs());
+    if (admitted.ok) return undefined;
+    const detail = 'this address sends more requests than anybody may; nothing was read';
+    return this.#refusal('too-many-requests', detail, { [RETRY_AFTER_HEADER]: String(admitted.retryAfterSeconds) });
   }
 
-  #unauthenticated(detail: string): Response {
+  #noteFailed(c: EdgeContext): void {
+    const address = addressOf(c.req.raw.headers);
+    if (address !== undefined) this.#flood.failed(address, this.#parts.nowMs());
+  }
+
+  #notAuthenticated(c: EdgeContext, { problem, detail }: Extract<AuthOutcome, { ok: false }>): Response {
+    return problem === 'forbidden' ? this.#refusal('forbidden', detail) : this.#unauthenticated(c, detail);
+  }
+
+  #unauthenticated(c: EdgeContext, detail: string): Response {
+    this.#noteFailed(c);
     return this.#refusal('unauthenticated', detail, { 'www-authenticate': 'Bearer' });
   }
 
@@ -199,9 +237,14 @@ class Edge {
   }
 
   /** A problem found by the edge itself. */
-  #refusal(name: ProblemName, detail: string, headers: Record<string, string> = {}): Response {
+  #refusal(name: EdgeProblemName, detail: string, headers: Record<string, string> = {}): Response {
     return problemResponse(name, detail, { ...this.#cluster.levelHeaders(), ...headers });
   }
+}
+
+/** What is passed on of these is passed on as it came. */
+function headersTooLong(headers: Headers): boolean {
+  return ['content-type', 'content-encoding'].some((name) => (headers.get(name) ?? '').length > PASSED_MAX_CHARS);
 }
 
 /** The batch id as sent, or `undefined`. */
@@ -214,9 +257,9 @@ export function sentBatchId(headers: Headers): string | undefined {
 
 /** `GET /problems/{name}`: what a problem's `type` leads to. */
 function explainProblem(given: string): Response {
-  const name = problemName(given);
-  if (name === undefined || name !== given) return problemResponse('not-found', 'there is no problem of this name');
-  const { title, status, todo } = PROBLEMS[name];
+  const problem = explained(given);
+  if (problem === undefined) return problemResponse('not-found', 'there is no problem of this name');
+  const { title, status, todo } = problem;
   return new Response(`${title}\n\nStatus: ${status}\n\n${todo}\n`, {
     headers: { 'content-type': 'text/plain; charset=utf-8' },
   });

@@ -23,15 +23,20 @@ export type Credentials =
 
 export type AuthOutcome = { ok: true } | { ok: false; problem: 'unauthenticated' | 'forbidden'; detail: string };
 
-/** The request's credentials, or `undefined` when it has none that could be checked. Source: RFC 6750, section 2.1. */
+/** The request's credentials, or `undefined` when it has none that could be checked. */
 export function presentedCredentials(headers: Headers): Credentials | undefined {
   const signature = headers.get(WEBHOOK_SIGNATURE_HEADER);
   if (signature !== null) {
     const id = headers.get(WEBHOOK_ID_HEADER);
     return { kind: 'signature', id, timestamp: headers.get(WEBHOOK_TIMESTAMP_HEADER), signature };
   }
-  const token = /^Bearer +([A-Za-z0-9._~+/-]+=*)$/i.exec(headers.get('authorization') ?? '')?.[1];
-  return token === undefined || token.length > TOKEN_MAX_CHARS ? undefined : { kind: 'token', token };
+  const token = /^Bearer +(\S+)$/i.exec(headers.get('authorization') ?? '')?.[1];
+  return token !== undefined && isToken(token) ? { kind: 'token', token } : undefined;
+}
+
+/** Whether a text may be a bearer token. Source: RFC 6750, section 2.1. */
+export function isToken(text: string): boolean {
+  return text.length <= TOKEN_MAX_CHARS && /^[A-Za-z0-9._~+/-]+=*$/.test(text);
 }
 
 /**
@@ -54,9 +59,21 @@ export async function authenticate(
   return { ok: false, problem: 'unauthenticated', detail };
 }
 
+/** Whether `token` is one of those with these hashes; compares with all of them, wherever it matches. */
+export async function isOneOfTokens(hashes: readonly Uint8Array[], token: string): Promise<boolean> {
+  const hash = await tokenHash(token);
+  let matches = 0;
+  for (const known of hashes) matches |= sameHash(hash, known);
+  return matches === 1;
+}
+
+export async function tokenHash(token: string): Promise<Uint8Array> {
+  return new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(token)));
+}
+
 /** Compares with every token of every provider, always all of them: time tells neither where nor whether one matches. */
 async function authenticateToken(settings: Settings, provider: string, token: string): Promise<AuthOutcome> {
-  const hash = new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(token)));
+  const hash = await tokenHash(token);
   let own = 0;
   let others = 0;
   for (const [name, { tokenHashes }] of settings.providers) {

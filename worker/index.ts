@@ -4,9 +4,13 @@
  */
 
 import { type AppParts, createApp } from './app.ts';
+import { MeterObject } from './meter.ts';
 import { outboxOf } from './outbox/calls.ts';
 import { takeBack } from './outbox/overflow.ts';
 import { OutboxObject } from './outbox.ts';
+import { figuresOf } from './scaling/routes.ts';
+import { loadOf } from './scaling/load.ts';
+import { SocketsObject } from './sockets.ts';
 import { StatusBoard as Board } from './status/board.ts';
 
 const parts: AppParts = {
@@ -25,6 +29,18 @@ export class Outbox extends OutboxObject {
 }
 
 export class StatusBoard extends Board {
+  constructor(ctx: DurableObjectState, env: object) {
+    super(ctx, env, { ...parts, load: async (env) => loadOf(await figuresOf(env)) });
+  }
+}
+
+export class Meter extends MeterObject {
+  constructor(ctx: DurableObjectState, env: object) {
+    super(ctx, env, parts);
+  }
+}
+
+export class Sockets extends SocketsObject {
   constructor(ctx: DurableObjectState, env: object) {
     super(ctx, env, parts);
   }

@@ -3,17 +3,21 @@
  * it for a reason of its own; and back to its sender when neither can, or when it is its sender's fault.
  */
 
-import { NO_BATCH_ID_WARNING } from '../pipeline/contract/answer.ts';
+import { NO_BATCH_ID_WARNING, RETRY_AFTER_HEADER } from '../pipeline/contract/answer.ts';
 import type { Cluster } from './cluster.ts';
+import { BudgetMemory, type OverBudget } from './limit/budget.ts';
 import type { LogLine } from './log.ts';
 import { type OutboxNamespace, receiptPath, type StoredReceipt } from './outbox/calls.ts';
 import { fateOf, isForOutbox, waitMsOf } from './outbox/fate.ts';
 import { hold, type HoldOutcome } from './outbox/hold.ts';
 import type { Overflow } from './outbox/overflow.ts';
+import { countedTicks } from './outbox/pack.ts';
+import type { RequestScope } from './paced.ts';
 import type { RelayOutcome, RelayRequest } from './relay.ts';
 import { jsonResponse, problemResponse } from './response.ts';
 import type { Settings } from './settings.ts';
-import type { RequestScope, StatusReporter } from './status/board-client.ts';
+import type { ScalingReporter } from './scaling/reporter.ts';
+import type { StatusReporter } from './status/board-client.ts';
 import { fateOf as batchFateOf } from './status/tally.ts';
 
 /** An outbox that takes nothing is logged once in this time. */
@@ -27,18 +31,28 @@ export interface IntakeParts {
 
 /** What became of a batch. */
 interface Taken {
-  relayed: RelayOutcome;
+  /** Undefined when the cluster was not asked. */
+  relayed: RelayOutcome | undefined;
   answer: Response;
+  /** Where they were counted on the way into the outbox. */
+  heldTicks?: number | undefined;
+}
+
+/** Who is told of every batch. */
+export interface Reporters {
+  status: StatusReporter;
+  scaling: ScalingReporter;
 }
 
 export class Intake {
   readonly #parts: IntakeParts;
   readonly #cluster: Cluster;
-  readonly #reporter: StatusReporter;
+  readonly #reporters: Reporters;
+  readonly #budgets = new BudgetMemory();
   #fullLoggedMs = Number.NEGATIVE_INFINITY;
 
-  constructor(parts: IntakeParts, cluster: Cluster, reporter: StatusReporter) {
-    this.#reporter = reporter;
+  constructor(parts: IntakeParts, cluster: Cluster, reporters: Reporters) {
+    this.#reporters = reporters;
     this.#parts = parts;
     this.#cluster = cluster;
   }
@@ -54,18 +68,39 @@ export class Intake {
     scope: RequestScope,
   ): Promise<Response> {
     const { outbox, overflow } = bindings;
-    const taken = await this.#take(settings, request, outbox, overflow);
-    this.#report(request.provider, taken, scope);
+    const overBudget = this.#budgets.overBudget(request.provider, this.#parts.nowMs());
+    const taken =
+      overBudget === undefined
+        ? await this.#take(settings, request, outbox, overflow)
+        : { relayed: undefined, answer: sentBack(request.batch, overBudget) };
+    await this.#report(request, taken, scope);
     return taken.answer;
   }
 
-  /** What the public status is made of. */
-  #report(provider: string, { relayed, answer }: Taken, scope: RequestScope): void {
-    if (!relayed.ok) this.#reporter.noteFailure(scope);
-    const isOverBudget = relayed.ok && answer.status === 429 && !isForOutbox(fateOf(relayed));
-    const { ticks, level } = relayed.ok ? relayed.answer : { ticks: undefined, level: undefined };
+  /** What the public status and the scaling figures are made of. Waits only to count a refused batch. */
+  async #report(request: RelayRequest, { relayed, answer, heldTicks }: Taken, scope: RequestScope): Promise<void> {
+    const { provider, batch } = request;
+    const { status, scaling } = this.#reporters;
+    if (relayed?.ok === false) status.noteFailure(scope);
+    const isOverBudget = relayed === undefined || this.#noteBudget(provider, answer, relayed);
+    const { ticks: podTicks, level } = relayed?.ok === true ? relayed.answer : { ticks: undefined, level: undefined };
     const fate = batchFateOf(answer.status, isOverBudget);
-    this.#reporter.noteAnswer(scope, { provider, fate, level, ...(ticks === undefined ? {} : { ticks }) });
+    let ticks = podTicks ?? heldTicks;
+    const comesAgain = isOverBudget || fate === 'refused';
+    if (ticks === undefined && comesAgain && !scaling.isKnown(provider, batch)) {
+      ticks = await countedTicks(request.body, request.contentType, request.contentEncoding);
+    }
+    scaling.note(scope, { provider, batch, outcome: isOverBudget ? 'over_budget' : fate, ticks });
+    status.noteAnswer(scope, { provider, fate, level, ...(ticks === undefined ? {} : { ticks }) });
+  }
+
+  /** Whether the pod sent the batch back for its provider's budget; if so that is remembered. */
+  #noteBudget(provider: string, answer: Response, relayed: RelayOutcome): boolean {
+    if (!relayed.ok || answer.status !== 429) return false;
+    const fate = fateOf(relayed);
+    if (fate.kind !== 'over_budget') return false;
+    this.#budgets.note(provider, fate.retryAfterSeconds, relayed.answer, this.#parts.nowMs());
+    return true;
   }
 
   async #take(
@@ -87,7 +122,7 @@ export class Intake {
     const fate = fateOf(relayed);
     if (!isForOutbox(fate)) return { relayed, answer };
     const held = await hold({ outbox, overflow, offerTimeoutMs }, request, { arrivedMs, waitMs: waitMsOf(fate) });
-    return { relayed, answer: this.#heldAnswer(request, held) ?? answer };
+    return { relayed, answer: this.#heldAnswer(request, held.outcome) ?? answer, heldTicks: held.ticks };
   }
 
   /** Undefined where the outbox has no room: the cluster's own refusal stands. */
@@ -123,6 +158,13 @@ function buffered({ provider, batch, batchIdMade }: RelayRequest, headers: Recor
   const receipt = receiptPath(provider, batch);
   const warning = batchIdMade ? { warning: NO_BATCH_ID_WARNING } : {};
   return jsonResponse(202, { batch, status: 'buffered', receipt, ...warning }, { ...headers, location: receipt });
+}
+
+/** What a pod would say again, and has said a moment ago. */
+function sentBack(batch: string, { retryAfterSeconds, headers }: OverBudget): Response {
+  const detail = 'this provider is over its budget, as a pod has just said; the cluster was not asked again';
+  const retryAfter = { [RETRY_AFTER_HEADER]: String(retryAfterSeconds) };
+  return problemResponse('over-budget', detail, { ...headers, ...retryAfter }, { batch });
 }
 
 /** The drain was faster than the sender's re-send: the answer that a pod would give. */

@@ -2,7 +2,8 @@
  * The shapes of the edge's own answers: JSON and problem details.
  */
 
-import { PROBLEM_CONTENT_TYPE, type Problem, problem, type ProblemName } from '../pipeline/contract/answer.ts';
+import { PROBLEM_CONTENT_TYPE, type Problem } from '../pipeline/contract/answer.ts';
+import { edgeProblem, type EdgeProblemName } from './problems.ts';
 
 export function jsonResponse(status: number, body: unknown, headers: Record<string, string> = {}): Response {
   return new Response(JSON.stringify(body), {
@@ -12,11 +13,11 @@ export function jsonResponse(status: number, body: unknown, headers: Record<stri
 }
 
 export function problemResponse(
-  name: ProblemName,
+  name: EdgeProblemName,
   detail: string,
   headers: Record<string, string> = {},
   more: Pick<Problem, 'batch'> = {},
 ): Response {
-  const body = problem(name, detail, more);
+  const body = edgeProblem(name, detail, more);
   return jsonResponse(body.status, body, { ...headers, 'content-type': PROBLEM_CONTENT_TYPE });
 }

@@ -4,6 +4,7 @@
  */
 
 import { isProvider, PROVIDER_RULE } from '../pipeline/contract/identity.ts';
+import { isToken, TOKEN_MAX_CHARS, tokenHash } from './auth.ts';
 import { OUTBOX_MAX_AGE_SECONDS, OUTBOX_MAX_BYTES, SHELF_BOUNDS, type ShelfBounds } from './outbox/shelf.ts';
 import { CANARY_PROVIDER } from './status/canary.ts';
 import { parsePublication, STATUS_PROVIDERS, STATUS_PROVIDERS_RULE } from './status/publication.ts';
@@ -27,6 +28,8 @@ export interface Settings {
   clusterUrl: string;
   edgeKey: SigningKey;
   providers: ReadonlyMap<string, ProviderCredentials>;
+  /** SHA-256 of each token that may read the scaling figures; without any, nobody may. */
+  scalingTokens: readonly Uint8Array[];
   /** What an unknown provider's signature is checked against: as many keys as anybody has, matching nothing. */
   decoyKeys: readonly SigningKey[];
 }
@@ -43,10 +46,21 @@ export type SettingsOutcome = { ok: true; settings: Settings } | { ok: false; pr
 const REQUIRED = ['CLUSTER_URL', 'EDGE_SECRET', 'PROVIDER_CREDENTIALS'] as const;
 /** Lower bounds of one provider's outbox than those it has by itself. */
 const OUTBOX_LIMITS = { OUTBOX_MAX_BYTES, OUTBOX_MAX_AGE_SECONDS } as const;
+const SCALING_TOKEN = 'SCALING_TOKEN';
+/** Shorter ones can be guessed. */
+export const SCALING_TOKEN_MIN_CHARS = 16;
+const SCALING_TOKEN_RULE =
+  `1 to ${CREDENTIALS_PER_KIND_MAX} tokens with a blank between them, each of ${SCALING_TOKEN_MIN_CHARS} to ` +
+  `${TOKEN_MAX_CHARS} of A-Z a-z 0-9 . _ ~ + / -`;
+/** After so many seconds without a word a socket is closed. */
+const SOCKET_IDLE = 'SOCKET_IDLE_SECONDS';
+export const SOCKET_IDLE_DEFAULT_SECONDS = 600;
+export const SOCKET_IDLE_MAX_SECONDS = 86_400;
 const KNOWN: ReadonlySet<string> = new Set([
   ...REQUIRED,
-  'SCALING_TOKEN',
+  SCALING_TOKEN,
   STATUS_PROVIDERS,
+  SOCKET_IDLE,
   ...Object.keys(OUTBOX_LIMITS),
 ]);
 const UNNAMED = '(a name that is no identifier)';
@@ -88,6 +102,9 @@ export async function parseSettings(env: object): Promise<SettingsOutcome> {
       problems.push({ setting: name, detail: `must be a whole number of 1 to ${OUTBOX_LIMITS[name]}` });
     }
   }
+  if (given[SOCKET_IDLE] !== undefined && wholeUpTo(given[SOCKET_IDLE], SOCKET_IDLE_MAX_SECONDS) === undefined) {
+    problems.push({ setting: SOCKET_IDLE, detail: `must be a whole number of 1 to ${SOCKET_IDLE_MAX_SECONDS}` });
+  }
   const published = given[STATUS_PROVIDERS];
   if (typeof published === 'string' && parsePublication(published) === undefined) {
     problems.push({ setting: STATUS_PROVIDERS, detail: `must be ${STATUS_PROVIDERS_RULE}` });
@@ -96,8 +113,20 @@ export async function parseSettings(env: object): Promise<SettingsOutcome> {
   const clusterUrl = parseClusterUrl(given['CLUSTER_URL'], problems);
   const edgeKey = await parseEdgeSecret(given['EDGE_SECRET'], secrets, problems);
   const providers = await parseProviders(given['PROVIDER_CREDENTIALS'], secrets, problems);
+  const scalingTokens = await parseScalingTokens(given[SCALING_TOKEN], problems);
   if (problems.length > 0 || clusterUrl === undefined || edgeKey === undefined) return { ok: false, problems };
-  return { ok: true, settings: { clusterUrl, edgeKey, ...(await withDecoys(providers)) } };
+  return { ok: true, settings: { clusterUrl, edgeKey, scalingTokens, ...(await withDecoys(providers)) } };
+}
+
+/** Several of them while one takes the place of another. */
+async function parseScalingTokens(value: unknown, problems: SettingProblem[]): Promise<Uint8Array[]> {
+  if (typeof value !== 'string' || value === '') return [];
+  const tokens = value.split(' ').filter((text) => text !== '');
+  const areGood = tokens.every((text) => text.length >= SCALING_TOKEN_MIN_CHARS && isToken(text));
+  if (areGood && tokens.length > 0 && tokens.length <= CREDENTIALS_PER_KIND_MAX)
+    return Promise.all(tokens.map(tokenHash));
+  problems.push({ setting: SCALING_TOKEN, detail: `must be ${SCALING_TOKEN_RULE}` });
+  return [];
 }
 
 /** The bounds of each provider's outbox; a setting that is missing or wrong leaves the bound where it is. */
@@ -111,9 +140,18 @@ export function outboxBounds(env: object): ShelfBounds {
 }
 
 function outboxLimit(given: Record<string, unknown>, name: keyof typeof OUTBOX_LIMITS): number | undefined {
-  const value = given[name];
+  return wholeUpTo(given[name], OUTBOX_LIMITS[name]);
+}
+
+export function socketIdleMs(env: object): number {
+  const given = (env as Record<string, unknown>)[SOCKET_IDLE];
+  return (wholeUpTo(given, SOCKET_IDLE_MAX_SECONDS) ?? SOCKET_IDLE_DEFAULT_SECONDS) * 1000;
+}
+
+/** A whole number of 1 to `max`, as text. */
+function wholeUpTo(value: unknown, max: number): number | undefined {
   if (typeof value !== 'string' || !/^[1-9]\d{0,15}$/.test(value)) return undefined;
-  return Number(value) <= OUTBOX_LIMITS[name] ? Number(value) : undefined;
+  return Number(value) <= max ? Number(value) : undefined;
 }
 
 function parseClusterUrl(value: unknown, problems: SettingProblem[]): string | undefined {

@@ -84,7 +84,11 @@ async function stop(): Promise<void> {
   const running = await starting;
   await demo;
   const code = await running.stop();
-  print(code === 0 ? 'stopped; everything that was acknowledged is in the store or the outbox' : `the pod ended with exit ${code}`);
+  print(
+    code === 0
+      ? 'stopped; everything that was acknowledged is in the store or the outbox'
+      : `the pod ended with exit ${code}`,
+  );
   process.exit(code === 0 ? 0 : 1);
 }
 

@@ -31,7 +31,7 @@ const QUIET_WRANGLER = {
 };
 
 /** Bindings of wrangler.toml that the edge can do without. */
-export type EdgeObject = 'OUTBOX' | 'STATUS_BOARD';
+export type EdgeObject = 'OUTBOX' | 'STATUS_BOARD' | 'METER' | 'SOCKETS';
 
 export interface WorkerdOptions {
   /** What {@link bundleWorker} returned. Copied, so that a new bundle does not change a running edge. */

@@ -38,6 +38,10 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
+function at(ts: string): string {
+  return trade({ ts: `"${ts}"` });
+}
+
 describe('decodeBatch', () => {
   it('reads the same ticks from NDJSON, from CRLF lines, after a byte order mark and from an array', () => {
     const all = [trade(), quote(), '{}', trade({ id: '"7"' })];
@@ -90,7 +94,6 @@ describe('decodeBatch', () => {
   });
 
   it('tells when its latest accepted tick was, whatever their order', () => {
-    const at = (ts: string): string => trade({ ts: `"${ts}"` });
     const latest = '2026-11-23T14:30:00.250Z';
     const body = [
       at('2026-11-23T14:29:00Z'),

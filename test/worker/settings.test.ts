@@ -3,7 +3,7 @@
 import { describe, expect, it } from 'vitest';
 import { generateSecret } from '../../pipeline/contract/signature.ts';
 import { SHELF_BOUNDS } from '../../worker/outbox/shelf.ts';
-import { outboxBounds, parseSettings, PROVIDERS_MAX, settingsOf } from '../../worker/settings.ts';
+import { outboxBounds, parseSettings, PROVIDERS_MAX, settingsOf, socketIdleMs } from '../../worker/settings.ts';
 import { makeCredentials, tokenHash } from '../support/edge-credentials.ts';
 
 const good = makeCredentials().bindings();
@@ -31,7 +31,7 @@ describe('good settings', () => {
   });
 
   it('may come with bindings that are not text, and with the optional token', async () => {
-    expect(await problemsOf({ ...good, OUTBOX: { get: () => undefined }, SCALING_TOKEN: 'x' })).toEqual([]);
+    expect(await problemsOf({ ...good, OUTBOX: { get: () => undefined }, SCALING_TOKEN: 'x'.repeat(16) })).toEqual([]);
   });
 
   it('keep the path of the cluster and lose its last slash', async () => {
@@ -46,6 +46,39 @@ describe('good settings', () => {
     expect(both.filter(({ first }) => first)).toHaveLength(1);
     expect(later.first).toBe(false);
     expect((await settingsOf({ ...good })).first).toBe(true);
+  });
+});
+
+describe('the scaling token', () => {
+  it.each([
+    'short',
+    'a'.repeat(513),
+    'x'.repeat(15),
+    `${'x'.repeat(16)} short`,
+    `${'x'.repeat(16)},${'y'.repeat(16)}`,
+    ' ',
+  ])('is never %j', async (value) => {
+    const [wrong, ...others] = await problemsOf({ ...good, SCALING_TOKEN: value });
+    expect(wrong).toMatch(/^SCALING_TOKEN must be 1 to 4 tokens/);
+    expect(others).toEqual([]);
+    expect(value.trim() !== '' && wrong!.includes(value)).toBe(false);
+  });
+
+  it('may be several, for rotation', async () => {
+    const four = ['a', 'b', 'c', 'd'].map((letter) => letter.repeat(16)).join(' ');
+    const outcome = await parseSettings({ ...good, SCALING_TOKEN: four });
+    expect(outcome.ok && outcome.settings.scalingTokens).toHaveLength(4);
+    expect(await problemsOf({ ...good, SCALING_TOKEN: `${four} ${'e'.repeat(16)}` })).toHaveLength(1);
+  });
+});
+
+describe('the idle time of sockets', () => {
+  it('is ten minutes, and may be set', async () => {
+    expect(socketIdleMs(good)).toBe(600_000);
+    expect(socketIdleMs({ ...good, SOCKET_IDLE_SECONDS: '5' })).toBe(5_000);
+    for (const value of ['0', '-1', 'x', '86401']) {
+      expect(await problemsOf({ ...good, SOCKET_IDLE_SECONDS: value })).toHaveLength(1);
+    }
   });
 });
 

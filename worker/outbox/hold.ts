@@ -22,6 +22,12 @@ export type HoldOutcome =
   /** Not held; `cause` is for the log. */
   | { kind: 'no_room'; detail: string; cause?: string };
 
+/** With the ticks of the batch, as far as they could be counted. */
+export interface Held {
+  outcome: HoldOutcome;
+  ticks: number | undefined;
+}
+
 export interface Holders {
   outbox: OutboxNamespace;
   overflow: Overflow | undefined;
@@ -33,9 +39,11 @@ export async function hold(
   { outbox, overflow, offerTimeoutMs = OFFER_TIMEOUT_MS }: Holders,
   { provider, batch, batchIdMade, contentType, contentEncoding, body }: RelayRequest,
   { arrivedMs, waitMs }: { arrivedMs: number; waitMs: number },
-): Promise<HoldOutcome> {
+): Promise<Held> {
   const packed = await packBody(body, contentType, contentEncoding);
-  if (!packed.ok) return { kind: 'rejected', problem: packed.problem, detail: packed.detail };
+  if (!packed.ok) {
+    return { outcome: { kind: 'rejected', problem: packed.problem, detail: packed.detail }, ticks: undefined };
+  }
   const offered: OfferedBatch = {
     provider,
     batch,
@@ -46,7 +54,16 @@ export async function hold(
     waitMs,
     promised: false,
   };
-  const outcome = await offerWithin(outbox, offered, offerTimeoutMs);
+  return { outcome: await offerOrOverflow(outbox, overflow, offered, offerTimeoutMs), ticks: offered.ticks };
+}
+
+async function offerOrOverflow(
+  outbox: OutboxNamespace,
+  overflow: Overflow | undefined,
+  offered: OfferedBatch,
+  timeoutMs: number,
+): Promise<HoldOutcome> {
+  const outcome = await offerWithin(outbox, offered, timeoutMs);
   if (outcome.kind !== 'full') return outcome;
   if (overflow !== undefined && (await overflowTakes(overflow, offered))) return { kind: 'buffered' };
   const { detail, cause } = outcome;

@@ -31,8 +31,8 @@ export async function packBody(
     const detail = 'content-type must be application/x-ndjson or application/json';
     return { ok: false, problem: 'unsupported-type', detail };
   }
+  if (isGzip(contentEncoding)) return packedAlready(sent, format);
   const encoding = (contentEncoding ?? '').trim().toLowerCase();
-  if (encoding === 'gzip' || encoding === 'x-gzip') return packedAlready(sent, format);
   if (encoding !== '' && encoding !== 'identity') {
     return { ok: false, problem: 'unsupported-type', detail: 'content-encoding must be gzip or absent' };
   }
@@ -45,6 +45,23 @@ export async function packBody(
     ok: true,
     packed: { body: isShorter ? packed : sent, encoding: isShorter ? 'gzip' : null, bodyHash, ticks: counted },
   };
+}
+
+/** How many ticks a body holds; undefined when it cannot be read, or holds none or too many. */
+export async function countedTicks(
+  sent: Uint8Array<ArrayBuffer>,
+  contentType: string | null,
+  contentEncoding: string | null,
+): Promise<number | undefined> {
+  const format = bodyFormat(contentType);
+  if (format === undefined) return undefined;
+  const isPacked = isGzip(contentEncoding);
+  const unpacked = isPacked ? await gunzip(sent, UNPACKED_MAX_BYTES) : { ok: true as const, bytes: sent };
+  return unpacked.ok ? countTicks(unpacked.bytes, format, BATCH_MAX_TICKS) : undefined;
+}
+
+function isGzip(contentEncoding: string | null): boolean {
+  return /^\s*(?:x-)?gzip\s*$/i.test(contentEncoding ?? '');
 }
 
 async function packedAlready(sent: Uint8Array<ArrayBuffer>, format: BodyFormat): Promise<PackOutcome> {

@@ -3,6 +3,7 @@
  * older record, never an error; that record's age then speaks for itself.
  */
 
+import { Paced, type RequestScope } from '../paced.ts';
 import type { Fetch } from '../relay.ts';
 import { type BoardWorld, RECORD_PATH, REPORT_PATH } from './board.ts';
 import type { BoardRecord } from './board-tables.ts';
@@ -16,8 +17,6 @@ const BOARD_NAME = 'status';
 const BOARD_URL = 'http://status-board';
 
 export const RECORD_TIMEOUT_MS = 3_000;
-/** After this many intervals a scheduled report has died with the request that scheduled it. */
-const REPORT_LOST_INTERVALS = 4;
 
 /** The part of a Durable Object namespace that is used. */
 export interface BoardNamespace {
@@ -27,12 +26,6 @@ export interface BoardNamespace {
 export type ClientWorld = Pick<BoardWorld, 'nowMs' | 'wait' | 'log' | 'pace'>;
 
 type ReporterWorld = Pick<ClientWorld, 'nowMs' | 'wait' | 'pace'>;
-
-/** What is used of a request's context. */
-export interface RequestScope {
-  env: object;
-  waitUntil: (work: Promise<unknown>) => void;
-}
 
 export class BoardClient {
   readonly #world: ClientWorld;
@@ -83,42 +76,27 @@ export class BoardClient {
  */
 export class StatusReporter {
   readonly #client: BoardClient;
-  readonly #world: ReporterWorld;
-  readonly #reportMs: number;
+  readonly #pace: Paced;
   readonly #tally = new EdgeTally();
-  #reportedMs = Number.NEGATIVE_INFINITY;
-  #scheduledMs: number | undefined;
 
   constructor(client: BoardClient, world: ReporterWorld) {
     this.#client = client;
-    this.#world = world;
-    this.#reportMs = (world.pace ?? PACE).reportMs;
+    this.#pace = new Paced(world, (world.pace ?? PACE).reportMs);
   }
 
   noteAnswer(scope: RequestScope, answer: NotedAnswer): void {
     if (!(STATUS_BOARD in scope.env)) return;
     this.#tally.noteAnswer(answer);
-    this.#schedule(scope);
+    this.#pace.ask(scope, (env) => this.#report(env));
   }
 
   noteFailure(scope: RequestScope): void {
     if (!(STATUS_BOARD in scope.env)) return;
     this.#tally.noteFailure();
-    this.#schedule(scope);
+    this.#pace.ask(scope, (env) => this.#report(env));
   }
 
-  #schedule({ env, waitUntil }: RequestScope): void {
-    const nowMs = this.#world.nowMs();
-    if (this.#scheduledMs !== undefined && nowMs - this.#scheduledMs < this.#reportMs * REPORT_LOST_INTERVALS) return;
-    this.#scheduledMs = nowMs;
-    const waitMs = Math.max(0, this.#reportedMs + this.#reportMs - nowMs);
-    waitUntil(this.#reportAfter(waitMs, env));
-  }
-
-  async #reportAfter(waitMs: number, env: object): Promise<void> {
-    if (waitMs > 0) await this.#world.wait(waitMs);
-    this.#scheduledMs = undefined;
-    this.#reportedMs = this.#world.nowMs();
+  async #report(env: object): Promise<void> {
     if (this.#tally.isEmpty) return;
     const report = this.#tally.take();
     if (!(await this.#client.report(env, report))) this.#tally.putBack(report);

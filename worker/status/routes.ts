@@ -4,10 +4,11 @@
  */
 
 import type { Context, Env, Hono } from 'hono';
+import type { RequestScope } from '../paced.ts';
 import { problemResponse } from '../response.ts';
 import { atomFeed, FEED_PATH } from './atom.ts';
 import { badge } from './badge.ts';
-import type { BoardClient, RequestScope } from './board-client.ts';
+import type { BoardClient } from './board-client.ts';
 import { statusModel, type StatusModel } from './model.ts';
 import { type Pace, PACE } from './pace.ts';
 import { PAGE_SCRIPT } from './page-script.ts';

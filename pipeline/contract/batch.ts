@@ -6,6 +6,7 @@
 import type { Rejection } from './answer.ts';
 import { type BatchColumns, ColumnsBuilder, emptyRow } from './columns.ts';
 import { decodeTick, type TickRules } from './decode.ts';
+import { KeptBytes, type TickBytes } from './tick-bytes.ts';
 import { endOfQuoted } from './scan.ts';
 import { codesOf } from './tick.ts';
 
@@ -31,17 +32,6 @@ export interface DecodedBatch {
   newestTsMs: number | undefined;
 }
 
-/** A valid tick has fewer (TICK_MAX_CHARS), so that only one that could never be stored is cut. */
-export const DEAD_LETTER_MAX_BYTES = 65_536;
-
-/** The bytes of one tick as they were sent, for its dead letter. */
-export interface TickBytes {
-  /** Cut at {@link DEAD_LETTER_MAX_BYTES}; in memory of their own, so that they do not keep the body. */
-  bytes: Uint8Array;
-  /** How many there were. */
-  sizeBytes: number;
-}
-
 export type BatchOutcome =
   | { ok: true; batch: DecodedBatch }
   | { ok: false; why: 'empty' | 'not_json' | 'too_many_ticks'; detail: string };
@@ -55,7 +45,6 @@ export function bodyFormat(contentType: string | null | undefined): BodyFormat |
 
 const builder = new ColumnsBuilder(BATCH_MAX_TICKS);
 const row = emptyRow();
-const encoder = new TextEncoder();
 const NOT_UTF8 = { reason: 'not_utf8', detail: 'the line is not valid UTF-8' } as const;
 
 /**
@@ -83,7 +72,7 @@ export function decodeBatch(body: Uint8Array, format: BodyFormat, maxTicks: numb
       accepted: found.ticks - found.rejected.length,
       columns: builder.take(),
       rejected: found.rejected,
-      rejectedBytes: found.rejectedBytes,
+      rejectedBytes: found.kept.all,
       ignoredFields: found.ignored.count,
       newestTsMs: found.ticks > found.rejected.length ? found.newestTsMs : undefined,
     },
@@ -97,7 +86,7 @@ export function decodeBatch(body: Uint8Array, format: BodyFormat, maxTicks: numb
 export function ticksAt(body: Uint8Array, format: BodyFormat, indices: ReadonlySet<number>): TickBytes[] {
   const found = new Finder(indices);
   walk(body, format, found);
-  return found.bytes;
+  return found.kept.all;
 }
 
 export interface SingleTicks {
@@ -140,7 +129,7 @@ class Decoder implements Taker {
   readonly maxTicks: number;
   readonly ignored = { count: 0 };
   readonly rejected: Rejection[] = [];
-  readonly rejectedBytes: TickBytes[] = [];
+  readonly kept = new KeptBytes();
   readonly #rules: TickRules;
   ticks = 0;
   newestTsMs = Number.NEGATIVE_INFINITY;
@@ -161,7 +150,7 @@ class Decoder implements Taker {
       if (tsMs > this.newestTsMs) this.newestTsMs = tsMs;
     } else {
       this.rejected.push({ index, reason: wrong.reason, detail: wrong.detail });
-      this.rejectedBytes.push(bytesOfText(text, start, end));
+      this.kept.text(text, start, end);
     }
     return true;
   }
@@ -169,7 +158,7 @@ class Decoder implements Taker {
   takeBytes(line: Uint8Array): boolean {
     if (this.ticks === this.maxTicks) return false;
     this.rejected.push({ index: this.ticks, ...NOT_UTF8 });
-    this.rejectedBytes.push(cut(line));
+    this.kept.bytes(line);
     this.ticks += 1;
     return true;
   }
@@ -177,7 +166,7 @@ class Decoder implements Taker {
 
 class Finder implements Taker {
   readonly maxTicks = BATCH_MAX_TICKS;
-  readonly bytes: TickBytes[] = [];
+  readonly kept = new KeptBytes();
   readonly #indices: ReadonlySet<number>;
   #index = 0;
 
@@ -186,28 +175,16 @@ class Finder implements Taker {
   }
 
   take(text: string, _codes: Uint8Array, start: number, end: number): boolean {
-    if (this.#indices.has(this.#index)) this.bytes.push(bytesOfText(text, start, end));
+    if (this.#indices.has(this.#index)) this.kept.text(text, start, end);
     this.#index += 1;
     return true;
   }
 
   takeBytes(line: Uint8Array): boolean {
-    if (this.#indices.has(this.#index)) this.bytes.push(cut(line));
+    if (this.#indices.has(this.#index)) this.kept.bytes(line);
     this.#index += 1;
     return true;
   }
-}
-
-/** Text that was decoded without error encodes to the bytes that it came from. Without the blanks at its end. */
-function bytesOfText(text: string, start: number, end: number): TickBytes {
-  let last = end;
-  while (last > start && isBlank(text.charCodeAt(last - 1))) last -= 1;
-  const bytes = encoder.encode(text.slice(start, last));
-  return bytes.length > DEAD_LETTER_MAX_BYTES ? cut(bytes) : { bytes, sizeBytes: bytes.length };
-}
-
-function cut(bytes: Uint8Array): TickBytes {
-  return { bytes: bytes.slice(0, DEAD_LETTER_MAX_BYTES), sizeBytes: bytes.length };
 }
 
 type Wrong = Extract<BatchOutcome, { ok: false }>;

@@ -3,7 +3,7 @@
  */
 
 import type { Rejection } from '../contract/answer.ts';
-import type { TickBytes } from '../contract/batch.ts';
+import type { TickBytes } from '../contract/tick-bytes.ts';
 import type { BatchColumns } from '../contract/columns.ts';
 import type { Sized } from './bounded-queue.ts';
 

@@ -4,7 +4,7 @@
  */
 
 import type { Rejection } from '../contract/answer.ts';
-import type { TickBytes } from '../contract/batch.ts';
+import type { TickBytes } from '../contract/tick-bytes.ts';
 import type { BatchResult, Receipt, StoreBatch } from '../queue/delivery.ts';
 
 /**

@@ -5,7 +5,8 @@
  */
 
 import { problem, type Rejection } from '../contract/answer.ts';
-import { decodeSingly, type TickBytes } from '../contract/batch.ts';
+import { decodeSingly } from '../contract/batch.ts';
+import { type TickBytes } from '../contract/tick-bytes.ts';
 import type { TickRules } from '../contract/decode.ts';
 import { isBatchId, isProvider } from '../contract/identity.ts';
 import type { Receipt, StoreBatch } from '../queue/delivery.ts';

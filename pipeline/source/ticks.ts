@@ -312,14 +312,16 @@ export class TickIntake {
 function deliveryOf(provider: string, body: OfferedBody, nowMs: number, answerTimeoutMs: number): Delivery {
   const { batchId, bodyHash, decoded, unpacked, format } = body;
   const { ticks, columns, rejected, rejectedBytes, ignoredFields } = decoded;
-  let bytes = DELIVERY_OVERHEAD_BYTES + columnsBytes(columns) + unpacked.length + rejected.length * REJECTION_BYTES;
+  const held = decoded.accepted === 0 ? 0 : unpacked.length;
+  let bytes = DELIVERY_OVERHEAD_BYTES + columnsBytes(columns) + held + rejected.length * REJECTION_BYTES;
   for (const one of rejectedBytes) bytes += one.bytes.length;
   return new Delivery({
     batch: { provider, batchId, bodyHash, ticks, columns, rejected, rejectedBytes, ignoredFields },
     bytes,
     offeredMs: nowMs,
     deadlineMs: nowMs + answerTimeoutMs,
-    bytesOf: (indices) => ticksAt(unpacked, format, indices),
+    // Without a tick that could fail nobody will ask, and the body need not be held.
+    bytesOf: decoded.accepted === 0 ? () => [] : (indices) => ticksAt(unpacked, format, indices),
   });
 }
 

@@ -3,7 +3,7 @@
  */
 
 import type { Rejection, RejectReason } from '../contract/answer.ts';
-import type { TickBytes } from '../contract/batch.ts';
+import type { TickBytes } from '../contract/tick-bytes.ts';
 import type { StoreBatch } from '../queue/delivery.ts';
 import type { DeadLetterQuery, DeadLetterRecord } from '../sink/store.ts';
 import { storableText } from './dead-letters.ts';

@@ -4,11 +4,11 @@ import {
   type BatchOutcome,
   type BodyFormat,
   bodyFormat,
-  DEAD_LETTER_MAX_BYTES,
   decodeBatch,
   type DecodedBatch,
   ticksAt,
 } from '../../pipeline/contract/batch.ts';
+import { DEAD_LETTER_MAX_BYTES, DEAD_LETTERS_MAX_BYTES } from '../../pipeline/contract/tick-bytes.ts';
 import { ColumnsBuilder, emptyRow, generatedId, SIDE_NAMES } from '../../pipeline/contract/columns.ts';
 import { defaultRules } from '../../pipeline/contract/decode.ts';
 import { quote, trade } from '../support/malformed-corpus.ts';
@@ -91,6 +91,16 @@ describe('decodeBatch', () => {
     expect(rejectedBytes.every(({ bytes }) => bytes.buffer.byteLength <= DEAD_LETTER_MAX_BYTES)).toBe(true);
     const cutOff = batchOf(new Uint8Array([...encoder.encode(`${trade()}\n`), 0x7b, 0xff, 0x00, 0x7d, 0x0a]));
     expect(cutOff.rejectedBytes).toEqual([{ bytes: new Uint8Array([0x7b, 0xff, 0x00, 0x7d]), sizeBytes: 4 }]);
+  });
+
+  it('keeps no more of a batch that is bad throughout than a body may have as it is sent, and tells what is cut', () => {
+    const line = `{"x":"${'é'.repeat(2_000)}"}`;
+    const bytes = encoder.encode(line).length;
+    const { rejectedBytes } = batchOf(Array.from({ length: 1_000 }, () => line).join('\n'));
+    expect(rejectedBytes.map(({ sizeBytes }) => sizeBytes)).toEqual(Array.from({ length: 1_000 }, () => bytes));
+    expect(rejectedBytes.reduce((sum, one) => sum + one.bytes.length, 0)).toBe(DEAD_LETTERS_MAX_BYTES);
+    expect(rejectedBytes[0]!.bytes).toEqual(encoder.encode(line));
+    expect(rejectedBytes.at(-1)!.bytes).toHaveLength(0);
   });
 
   it('tells when its latest accepted tick was, whatever their order', () => {

@@ -22,8 +22,11 @@ const HEALTH_INTERVAL_MS = 10;
 const CORPUS_TIMEOUT_MS = 60_000;
 const WARM_UP_BATCHES = 300;
 const WARM_UP_LARGEST_BATCHES = 6;
-/** Over a pod that has already had the largest of legal batches. */
-const MEMORY_GROWTH_MAX_BYTES = 2 * UNPACKED_MAX_BYTES;
+/**
+ * Over a pod that has already had the largest of legal batches. Six times an unpacked body: each of up to 10,000 dead
+ * letters is an object and a buffer of its own, on both sides of the way to the store's thread (41 MiB measured).
+ */
+const MEMORY_GROWTH_MAX_BYTES = 6 * UNPACKED_MAX_BYTES;
 /** Bodies that trickle in at once, at each door, one byte in each interval. */
 const SLOW_BODIES = 10;
 const SLOW_INTERVAL_MS = 500;

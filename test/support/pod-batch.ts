@@ -1,7 +1,8 @@
 /** Ticks, bodies and batches as a pod has them in its hands, for tests of its parts. */
 
 import { createHash } from 'node:crypto';
-import { BATCH_MAX_TICKS, decodeBatch, type TickBytes } from '../../pipeline/contract/batch.ts';
+import { BATCH_MAX_TICKS, decodeBatch } from '../../pipeline/contract/batch.ts';
+import { type TickBytes } from '../../pipeline/contract/tick-bytes.ts';
 import { defaultRules } from '../../pipeline/contract/decode.ts';
 import { Delivery, type StoreBatch } from '../../pipeline/queue/delivery.ts';
 

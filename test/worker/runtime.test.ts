@@ -9,6 +9,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { bundleWorker, type RunningWorkerd, startWorkerd } from '../../deploy/local/workerd.ts';
 import { BODY_MAX_BYTES } from '../../pipeline/contract/batch.ts';
 import { generateSecret, importSecret, verifySignature } from '../../pipeline/contract/signature.ts';
+import { LOOK_INTERVAL_MS } from '../../worker/circuit.ts';
 import { RELAY_TIMEOUT_MS } from '../../worker/relay.ts';
 import { makeCredentials, signAsProvider, signBytes } from '../support/edge-credentials.ts';
 import { filler, type RawAnswer, send, sendRaw } from '../support/edge-request.ts';
@@ -175,10 +176,16 @@ describe('a signed batch', () => {
       retryAfter === undefined ? headers : { ...headers, 'retry-after': retryAfter },
       text,
     );
-    const answer = await push(edge, signAsProvider(NEW_SECRET, 'b-refused', TICK), [TICK]);
-    expect(answer).toMatchObject({ status, text, headers });
-    expect(answer.headers['retry-after']).toBe(retryAfter);
-    expect(upstream.requests).toHaveLength(1);
+    // One of its own: an edge remembers who is over budget.
+    const asked = await start(`refused-${status}`, upstream.url);
+    try {
+      const answer = await push(asked, signAsProvider(NEW_SECRET, 'b-refused', TICK), [TICK]);
+      expect(answer).toMatchObject({ status, text, headers });
+      expect(answer.headers['retry-after']).toBe(retryAfter);
+      expect(upstream.requests).toHaveLength(1);
+    } finally {
+      await asked.stop();
+    }
   });
 });
 
@@ -356,7 +363,9 @@ describe('when the cluster does not do its part', () => {
         expect(await verifiesAsEdge(delivered!, credentials.edgeSecret)).toBe(true);
         // The way to the cluster is open again with the first batch that finds it.
         await expect
-          .poll(async () => (await push(lonely, signAsProvider(NEW_SECRET, 'b-back', TICK), [TICK])).status)
+          .poll(async () => (await push(lonely, signAsProvider(NEW_SECRET, 'b-back', TICK), [TICK])).status, {
+            timeout: 2 * LOOK_INTERVAL_MS,
+          })
           .toBe(200);
       } finally {
         await back.close();

@@ -6,7 +6,7 @@
 import type { Rejection } from './answer.ts';
 import { type BatchColumns, ColumnsBuilder, emptyRow } from './columns.ts';
 import { decodeTick, type TickRules } from './decode.ts';
-import { KeptBytes, type TickBytes } from './tick-bytes.ts';
+import { KeptBytes, type PackedTicks, type TickBytes, unpackTicks } from './tick-bytes.ts';
 import { endOfQuoted } from './scan.ts';
 import { codesOf } from './tick.ts';
 
@@ -26,7 +26,7 @@ export interface DecodedBatch {
   columns: BatchColumns;
   rejected: Rejection[];
   /** What the rejected ticks were, in the order of `rejected`. */
-  rejectedBytes: TickBytes[];
+  rejectedBytes: PackedTicks;
   ignoredFields: number;
   /** Epoch milliseconds of the latest accepted tick; undefined when there is none. */
   newestTsMs: number | undefined;
@@ -72,7 +72,7 @@ export function decodeBatch(body: Uint8Array, format: BodyFormat, maxTicks: numb
       accepted: found.ticks - found.rejected.length,
       columns: builder.take(),
       rejected: found.rejected,
-      rejectedBytes: found.kept.all,
+      rejectedBytes: found.kept.take(),
       ignoredFields: found.ignored.count,
       newestTsMs: found.ticks > found.rejected.length ? found.newestTsMs : undefined,
     },
@@ -86,7 +86,7 @@ export function decodeBatch(body: Uint8Array, format: BodyFormat, maxTicks: numb
 export function ticksAt(body: Uint8Array, format: BodyFormat, indices: ReadonlySet<number>): TickBytes[] {
   const found = new Finder(indices);
   walk(body, format, found);
-  return found.kept.all;
+  return unpackTicks(found.kept.take());
 }
 
 export interface SingleTicks {

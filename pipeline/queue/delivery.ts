@@ -3,7 +3,7 @@
  */
 
 import type { Rejection } from '../contract/answer.ts';
-import type { TickBytes } from '../contract/tick-bytes.ts';
+import type { PackedTicks, TickBytes } from '../contract/tick-bytes.ts';
 import type { BatchColumns } from '../contract/columns.ts';
 import type { Sized } from './bounded-queue.ts';
 
@@ -18,7 +18,7 @@ export interface StoreBatch {
   columns: BatchColumns;
   rejected: Rejection[];
   /** One for each of `rejected`, in the same order. */
-  rejectedBytes: TickBytes[];
+  rejectedBytes: PackedTicks;
   ignoredFields: number;
 }
 

@@ -5,6 +5,7 @@
 
 import type { Rejection } from '../contract/answer.ts';
 import { columnsWhere, placesOf } from '../contract/columns.ts';
+import { packTicks, unpackTicks } from '../contract/tick-bytes.ts';
 import type { Delivery, StoreBatch } from '../queue/delivery.ts';
 import type { WriteOutcome } from './store.ts';
 
@@ -57,7 +58,7 @@ export function setAside(delivery: Delivery): StoreBatch {
 function only(batch: StoreBatch, places: readonly number[]): StoreBatch {
   const wanted = new Set(places);
   const columns = columnsWhere(batch.columns, (place) => wanted.has(place));
-  return { ...batch, ticks: places.length, columns, rejected: [], rejectedBytes: [] };
+  return { ...batch, ticks: places.length, columns, rejected: [], rejectedBytes: packTicks([]) };
 }
 
 function without(delivery: Delivery, bad: ReadonlySet<number>): StoreBatch {
@@ -67,14 +68,15 @@ function without(delivery: Delivery, bad: ReadonlySet<number>): StoreBatch {
     .sort((left, right) => left - right)
     .map((index) => ({ index, reason: 'unstorable', detail: 'the store does not take this tick; it is kept aside' }));
   const bytes = delivery.bytesOf(bad);
+  const rejectedBytes = unpackTicks(batch.rejectedBytes);
   const all = [
-    ...batch.rejected.map((rejection, at) => ({ rejection, bytes: batch.rejectedBytes[at]! })),
+    ...batch.rejected.map((rejection, at) => ({ rejection, bytes: rejectedBytes[at]! })),
     ...unstorable.map((rejection, at) => ({ rejection, bytes: bytes[at]! })),
   ].sort((left, right) => left.rejection.index - right.rejection.index);
   return {
     ...batch,
     columns,
     rejected: all.map(({ rejection }) => rejection),
-    rejectedBytes: all.map((one) => one.bytes),
+    rejectedBytes: packTicks(all.map((one) => one.bytes)),
   };
 }

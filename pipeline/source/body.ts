@@ -82,6 +82,19 @@ export async function readBody(request: IncomingMessage, room: BodyRoom): Promis
   return { ok: true, body: chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, bytes) };
 }
 
+/** zlib's own unit of output. */
+const GUNZIP_CHUNK_BYTES = 16_384;
+
+/**
+ * So that all comes out in one piece: in pieces of {@link GUNZIP_CHUNK_BYTES} each takes a turn of zlib's thread, and
+ * joining them takes the body's memory twice. The size is the sender's word (RFC 1952, ISIZE), so it is no more than a
+ * hint.
+ */
+function gunzipChunkBytes(body: Uint8Array): number {
+  const tail = body.length < 4 ? 0 : new DataView(body.buffer, body.byteOffset).getUint32(body.length - 4, true);
+  return Math.min(UNPACKED_MAX_BYTES, Math.max(GUNZIP_CHUNK_BYTES, tail)) + 1;
+}
+
 /** Unpacks and says how many of the packed bytes that took: zlib itself passes over what follows the last member. */
 function gunzipBounded(body: Uint8Array): Promise<{ unpacked: Uint8Array; usedBytes: number }> {
   return new Promise((resolve, reject) => {
@@ -89,9 +102,12 @@ function gunzipBounded(body: Uint8Array): Promise<{ unpacked: Uint8Array; usedBy
       if (cause !== null) return reject(cause);
       // What `info: true` makes of the result, which its types do not say.
       const { buffer, engine } = result as { buffer: Buffer; engine: Gunzip };
-      resolve({ unpacked: buffer, usedBytes: engine.bytesWritten });
+      // Whose hint was too large must not hold as much.
+      const unpacked = buffer.length < buffer.buffer.byteLength / 2 ? new Uint8Array(buffer) : buffer;
+      resolve({ unpacked, usedBytes: engine.bytesWritten });
     };
-    gunzip(body, { maxOutputLength: UNPACKED_MAX_BYTES, info: true }, done);
+    const options = { maxOutputLength: UNPACKED_MAX_BYTES, chunkSize: gunzipChunkBytes(body), info: true };
+    gunzip(body, options, done);
   });
 }
 

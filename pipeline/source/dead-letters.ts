@@ -6,7 +6,7 @@
 
 import { problem, type Rejection } from '../contract/answer.ts';
 import { decodeSingly } from '../contract/batch.ts';
-import { type TickBytes } from '../contract/tick-bytes.ts';
+import { packTicks, type TickBytes } from '../contract/tick-bytes.ts';
 import type { TickRules } from '../contract/decode.ts';
 import { isBatchId, isProvider } from '../contract/identity.ts';
 import type { Receipt, StoreBatch } from '../queue/delivery.ts';
@@ -114,7 +114,8 @@ export function replayDeadLetters({ store, books, rulesOf }: ReplayParts): Handl
 function replayed(provider: string, batchId: string, decoded: ReturnType<typeof decodeSingly>): StoreBatch {
   const { accepted, columns, ignoredFields } = decoded;
   const bodyHash = new Uint8Array(0);
-  return { provider, batchId, bodyHash, ticks: accepted, columns, rejected: [], rejectedBytes: [], ignoredFields };
+  const rejectedBytes = packTicks([]);
+  return { provider, batchId, bodyHash, ticks: accepted, columns, rejected: [], rejectedBytes, ignoredFields };
 }
 
 function wrong(detail: string): Answer {

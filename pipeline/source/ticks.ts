@@ -313,8 +313,12 @@ function deliveryOf(provider: string, body: OfferedBody, nowMs: number, answerTi
   const { batchId, bodyHash, decoded, unpacked, format } = body;
   const { ticks, columns, rejected, rejectedBytes, ignoredFields } = decoded;
   const held = decoded.accepted === 0 ? 0 : unpacked.length;
-  let bytes = DELIVERY_OVERHEAD_BYTES + columnsBytes(columns) + held + rejected.length * REJECTION_BYTES;
-  for (const one of rejectedBytes) bytes += one.bytes.length;
+  const bytes =
+    DELIVERY_OVERHEAD_BYTES +
+    columnsBytes(columns) +
+    held +
+    rejected.length * REJECTION_BYTES +
+    rejectedBytes.bytes.length;
   return new Delivery({
     batch: { provider, batchId, bodyHash, ticks, columns, rejected, rejectedBytes, ignoredFields },
     bytes,

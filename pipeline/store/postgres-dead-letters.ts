@@ -3,7 +3,7 @@
  */
 
 import type { Rejection, RejectReason } from '../contract/answer.ts';
-import type { TickBytes } from '../contract/tick-bytes.ts';
+import { type TickBytes, unpackTicks } from '../contract/tick-bytes.ts';
 import type { StoreBatch } from '../queue/delivery.ts';
 import type { DeadLetterQuery, DeadLetterRecord } from '../sink/store.ts';
 import { storableText } from './dead-letters.ts';
@@ -45,8 +45,9 @@ export async function insertDeadLetters(
   let letters: Letter[] = [];
   let bytes = 0;
   for (const { provider, batchId, rejected, rejectedBytes } of batches) {
+    const ticks = unpackTicks(rejectedBytes);
     for (const [at, rejection] of rejected.entries()) {
-      const tick = rejectedBytes[at]!;
+      const tick = ticks[at]!;
       letters.push({ provider, batchId, ...rejection, ...tick });
       bytes += tick.bytes.length;
       if (bytes >= STATEMENT_MAX_BYTES) {

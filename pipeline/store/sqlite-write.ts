@@ -12,6 +12,7 @@ import {
   SIDE_NAMES,
   type TradeColumns,
 } from '../contract/columns.ts';
+import { unpackTicks } from '../contract/tick-bytes.ts';
 import type { BatchResult, StoreBatch } from '../queue/delivery.ts';
 import { placesOf, storableText } from './dead-letters.ts';
 import { RowsInsert } from './rows-insert.ts';
@@ -140,12 +141,14 @@ export class SqliteWrites {
       this.#pod,
     );
     this.#insertDeadLetters(batch, nowMs);
-    return { outcome: 'stored', again: false, receipt: { stored, duplicates, rejected, ignoredFields } };
+    // Its rejections need not go the way back: sqlite.ts still has them.
+    return { outcome: 'stored', again: false, receipt: { stored, duplicates, rejected: [], ignoredFields } };
   }
 
   #insertDeadLetters({ provider, batchId, rejected, rejectedBytes }: StoreBatch, nowMs: number): void {
+    const ticks = unpackTicks(rejectedBytes);
     rejected.forEach(({ index, reason, detail }, at) => {
-      const { bytes, sizeBytes } = rejectedBytes[at]!;
+      const { bytes, sizeBytes } = ticks[at]!;
       const text = storableText(detail);
       this.#deadLetter.run(provider, batchId, index, reason, text, bytes, sizeBytes, nowMs, this.#pod);
     });

@@ -82,8 +82,10 @@ export class SqliteStore implements Store {
     this.#forgetTimer = setInterval(() => void this.maintain(), FORGET_INTERVAL_MS).unref();
   }
 
-  write(batches: readonly StoreBatch[]): Promise<WriteOutcome> {
-    return outcomeOf(this.#writer.run('write', { batches, nowMs: this.#options.nowMs() }));
+  async write(batches: readonly StoreBatch[]): Promise<WriteOutcome> {
+    const outcome = await outcomeOf(this.#writer.run('write', { batches, nowMs: this.#options.nowMs() }));
+    if (outcome.ok) outcome.results.forEach((result, at) => addRejections(result, batches[at]!));
+    return outcome;
   }
 
   rehearse(batch: StoreBatch): Promise<WriteOutcome> {
@@ -158,6 +160,11 @@ export class SqliteStore implements Store {
       this.#restart(thread, messageOf(cause));
     }
   }
+}
+
+/** The thread sends none of a batch that is new to it: they may be 10,000. */
+function addRejections(result: BatchResult, { rejected }: StoreBatch): void {
+  if (result.outcome === 'stored' && !result.again) result.receipt.rejected = rejected;
 }
 
 async function outcomeOf(writing: Promise<BatchResult[]>): Promise<WriteOutcome> {

@@ -8,7 +8,12 @@ import {
   type DecodedBatch,
   ticksAt,
 } from '../../pipeline/contract/batch.ts';
-import { DEAD_LETTER_MAX_BYTES, DEAD_LETTERS_MAX_BYTES } from '../../pipeline/contract/tick-bytes.ts';
+import {
+  DEAD_LETTER_MAX_BYTES,
+  DEAD_LETTERS_MAX_BYTES,
+  packTicks,
+  unpackTicks,
+} from '../../pipeline/contract/tick-bytes.ts';
 import { ColumnsBuilder, emptyRow, generatedId, SIDE_NAMES } from '../../pipeline/contract/columns.ts';
 import { defaultRules } from '../../pipeline/contract/decode.ts';
 import { quote, trade } from '../support/malformed-corpus.ts';
@@ -74,7 +79,7 @@ describe('decodeBatch', () => {
       ...bad,
       ticks: 4,
       rejected: rejected.slice(0, -1),
-      rejectedBytes: rejectedBytes.slice(0, -1),
+      rejectedBytes: packTicks(unpackTicks(rejectedBytes).slice(0, -1)),
     }).toEqual(good);
     expect(indexes(bad)).toEqual({ trades: [0, 3], quotes: [], rejected: [1, 2, 4] });
   });
@@ -83,20 +88,23 @@ describe('decodeBatch', () => {
     const huge = `{"x":"${'y'.repeat(DEAD_LETTER_MAX_BYTES)}é"}`;
     const wrong = ['{"price":"é"}', 'x', huge];
     const body = encoder.encode([trade(), wrong[0], quote(), wrong[1], wrong[2]].join(' \r\n'));
-    const { rejectedBytes } = batchOf(body);
+    const packed = batchOf(body).rejectedBytes;
+    const rejectedBytes = unpackTicks(packed);
     expect(rejectedBytes.map(({ sizeBytes }) => sizeBytes)).toEqual(wrong.map((text) => encoder.encode(text).length));
     expect(rejectedBytes.map(({ bytes }) => bytes)).toEqual(
       wrong.map((text) => encoder.encode(text).slice(0, DEAD_LETTER_MAX_BYTES)),
     );
-    expect(rejectedBytes.every(({ bytes }) => bytes.buffer.byteLength <= DEAD_LETTER_MAX_BYTES)).toBe(true);
+    expect(packed.bytes.buffer.byteLength).toBe(rejectedBytes.reduce((sum, { bytes }) => sum + bytes.length, 0));
     const cutOff = batchOf(new Uint8Array([...encoder.encode(`${trade()}\n`), 0x7b, 0xff, 0x00, 0x7d, 0x0a]));
-    expect(cutOff.rejectedBytes).toEqual([{ bytes: new Uint8Array([0x7b, 0xff, 0x00, 0x7d]), sizeBytes: 4 }]);
+    expect(unpackTicks(cutOff.rejectedBytes)).toEqual([
+      { bytes: new Uint8Array([0x7b, 0xff, 0x00, 0x7d]), sizeBytes: 4 },
+    ]);
   });
 
   it('keeps no more of a batch that is bad throughout than a body may have as it is sent, and tells what is cut', () => {
     const line = `{"x":"${'é'.repeat(2_000)}"}`;
     const bytes = encoder.encode(line).length;
-    const { rejectedBytes } = batchOf(Array.from({ length: 1_000 }, () => line).join('\n'));
+    const rejectedBytes = unpackTicks(batchOf(Array.from({ length: 1_000 }, () => line).join('\n')).rejectedBytes);
     expect(rejectedBytes.map(({ sizeBytes }) => sizeBytes)).toEqual(Array.from({ length: 1_000 }, () => bytes));
     expect(rejectedBytes.reduce((sum, one) => sum + one.bytes.length, 0)).toBe(DEAD_LETTERS_MAX_BYTES);
     expect(rejectedBytes[0]!.bytes).toEqual(encoder.encode(line));

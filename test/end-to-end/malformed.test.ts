@@ -21,12 +21,12 @@ const HEALTH_TIMEOUT_MS = 1_000;
 const HEALTH_INTERVAL_MS = 10;
 const CORPUS_TIMEOUT_MS = 60_000;
 const WARM_UP_BATCHES = 300;
-const WARM_UP_LARGEST_BATCHES = 6;
-/**
- * Over a pod that has already had the largest of legal batches. Six times an unpacked body: each of up to 10,000 dead
- * letters is an object and a buffer of its own, on both sides of the way to the store's thread (41 MiB measured).
- */
-const MEMORY_GROWTH_MAX_BYTES = 6 * UNPACKED_MAX_BYTES;
+/** The largest of legal batches come until so many in a row have not made the pod larger, … */
+const WARM_UP_STILL_BATCHES = 16;
+/** … and never more than this. */
+const WARM_UP_LARGEST_MAX_BATCHES = 120;
+/** Over what the largest of legal batches make of a pod. */
+const MEMORY_GROWTH_MAX_BYTES = 2 * UNPACKED_MAX_BYTES;
 /** Bodies that trickle in at once, at each door, one byte in each interval. */
 const SLOW_BODIES = 10;
 const SLOW_INTERVAL_MS = 500;
@@ -193,11 +193,15 @@ async function warmUp(door: Door): Promise<void> {
   for (let number = 0; number < WARM_UP_BATCHES; number += 1) {
     expectStored(await post(door, `warm-${number}`, ordinary, { 'content-type': NDJSON }));
   }
-  for (let number = 0; number < WARM_UP_LARGEST_BATCHES; number += 1) {
+  let peak = 0;
+  let still = 0;
+  for (let number = 0; number < WARM_UP_LARGEST_MAX_BATCHES && still < WARM_UP_STILL_BATCHES; number += 1) {
     const [contentType, body] =
       number % 2 === 0 ? [NDJSON, largest('', '\n', '')] : [JSON_ARRAY, largest('[', ',', ']')];
     const headers = { 'content-type': contentType, 'content-encoding': 'gzip' };
     expectStored(await post(door, `largest-${number}`, body, headers));
+    still = peakBytesOf(system.pod.pid) > peak ? 0 : still + 1;
+    peak = peakBytesOf(system.pod.pid);
   }
 }
 

@@ -5,6 +5,7 @@ import { CIRCUIT_DELAY_MAX_MS } from '../../pipeline/sink/circuit.ts';
 import type { WriteFailure } from '../../pipeline/sink/store.ts';
 import { CONTENTION_ATTEMPTS_MAX, Writer } from '../../pipeline/sink/writer.ts';
 import { WRITER_BOUNDS, type WriterBounds } from '../../pipeline/sink/writer-bounds.ts';
+import { unpackTicks } from '../../pipeline/contract/tick-bytes.ts';
 import { delivery, NOW_MS } from '../support/pod-batch.ts';
 import { ControllableStore } from '../support/pod-store.ts';
 import { newSeed, randomFrom } from '../support/random.ts';
@@ -452,7 +453,7 @@ describe('a writer whose store will not have a tick', () => {
       expect(b.ends[2]).toMatchObject({
         receipt: { stored: 10 - places.length, rejected: places.map((index) => ({ index, reason: 'unstorable' })) },
       });
-      const bytes = b.store.lastOf('b2')!.rejectedBytes.map((one) => new TextDecoder().decode(one.bytes));
+      const bytes = unpackTicks(b.store.lastOf('b2')!.rejectedBytes).map((one) => new TextDecoder().decode(one.bytes));
       expect(bytes).toEqual(places.map((place) => `tick ${place}`));
       expect(b.writer.circuit).toBe('closed');
       expect(b.events).toEqual(['ticks_unstorable']);

@@ -4,6 +4,7 @@ import { gzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { PROBLEMS, type ProblemName } from '../../pipeline/contract/answer.ts';
 import { BATCH_MAX_TICKS } from '../../pipeline/contract/batch.ts';
+import { unpackTicks } from '../../pipeline/contract/tick-bytes.ts';
 import { lines, type LooseTick, NOW_MS, quote, trade, trades } from '../support/pod-batch.ts';
 import { podStatus, processPod, type ProcessPod, timePasses } from '../support/pod-in-process.ts';
 import { type PodAnswer, post } from '../support/pod-request.ts';
@@ -183,10 +184,9 @@ describe('a batch that is rejected', () => {
     expect(answer.body['rejected']).toMatchObject([{ index: 0 }, { index: 1 }]);
     const { columns, rejectedBytes } = store.lastOf('b1')!;
     expect([columns.trades, columns.quotes]).toEqual([null, null]);
-    expect(rejectedBytes.map(({ bytes }) => JSON.parse(new TextDecoder().decode(bytes)) as unknown)).toEqual([
-      trade({ price: 0 }),
-      trade({ size: -1 }),
-    ]);
+    expect(
+      unpackTicks(rejectedBytes).map(({ bytes }) => JSON.parse(new TextDecoder().decode(bytes)) as unknown),
+    ).toEqual([trade({ price: 0 }), trade({ size: -1 })]);
   });
 
   it('because its id was used for another body gets 409, and its ticks count as rejected', async () => {

@@ -3,6 +3,7 @@
 import { expect, it } from 'vitest';
 import type { StoreBatch } from '../../pipeline/queue/delivery.ts';
 import type { DeadLetterQuery, DeadLetterRecord } from '../../pipeline/sink/store.ts';
+import { packTicks } from '../../pipeline/contract/tick-bytes.ts';
 import { NOW_MS, quote, storeBatch, trade, trades } from '../support/pod-batch.ts';
 import { query, WEEK_MS } from '../support/pod-sqlite.ts';
 import { describeEachStore, stored, type StoreBench } from './each-store.ts';
@@ -14,7 +15,7 @@ function rejectedBatch(batchId: string, contents: readonly Uint8Array[], provide
     contents.map(() => trade({ price: 'x' })),
     provider,
   );
-  return { ...whole, rejectedBytes: contents.map((bytes) => ({ bytes, sizeBytes: bytes.length })) };
+  return { ...whole, rejectedBytes: packTicks(contents.map((bytes) => ({ bytes, sizeBytes: bytes.length }))) };
 }
 
 function utf8(text: string): Uint8Array {
@@ -40,7 +41,7 @@ function replayed(batchId: string, ticks: Record<number, Record<string, unknown>
   const last = Math.max(...Object.keys(ticks).map(Number));
   const all = Array.from({ length: last + 1 }, (_, at) => ticks[at] ?? trade({ price: 'x' }));
   const batch = storeBatch(batchId, all);
-  return { ...batch, ticks: Object.keys(ticks).length, rejected: [], rejectedBytes: [] };
+  return { ...batch, ticks: Object.keys(ticks).length, rejected: [], rejectedBytes: packTicks([]) };
 }
 
 describeEachStore('dead letters', (bench) => {
@@ -71,7 +72,7 @@ describeEachStore('dead letters', (bench) => {
     const large = Uint8Array.from({ length: 65_536 }, (_, at) => (at * 7) & 0xff);
     const contents = [new Uint8Array(0), Uint8Array.of(0, 1, 0), Uint8Array.of(0xff, 0xfe, 0xc3, 0x28), large];
     const batch = rejectedBatch('b1', contents);
-    batch.rejectedBytes[3]!.sizeBytes = 7_000_000;
+    batch.rejectedBytes.sizesBytes[3] = 7_000_000;
     await bench().write(batch);
     const letters = await list(bench());
     expect(letters.map(({ bytes }) => Buffer.from(bytes).toString('hex'))).toEqual(
@@ -243,7 +244,7 @@ describeEachStore('an operator', (bench) => {
     const rest = storeBatch('b1', trades(20));
     rest.ticks = 21;
     rest.rejected = [{ index: 20, reason: 'unstorable', detail: 'is banned' }];
-    rest.rejectedBytes = [{ bytes: utf8('banned'), sizeBytes: 6 }];
+    rest.rejectedBytes = packTicks([{ bytes: utf8('banned'), sizeBytes: 6 }]);
     expect(await bench().write(rest)).toMatchObject([{ receipt: { stored: 17, duplicates: 3, rejected: [{}] } }]);
     expect(await list(bench())).toMatchObject([{ batchId: 'b1', index: 20, reason: 'unstorable' }]);
   });

@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { formatDecimal } from '../../pipeline/contract/tick.ts';
 import type { BatchResult, StoreBatch } from '../../pipeline/queue/delivery.ts';
 import type { TickQuery } from '../../pipeline/sink/store.ts';
+import { packTicks } from '../../pipeline/contract/tick-bytes.ts';
 import { NOW_MS, quote, storeBatch, trade, trades } from '../support/pod-batch.ts';
 import { query, WEEK_MS } from '../support/pod-sqlite.ts';
 import { newSeed, randomFrom } from '../support/random.ts';
@@ -183,7 +184,7 @@ describeEachStore('ticks and ledger', (bench) => {
       batch.rejected = [
         { index: 1, reason: 'bad_symbol', detail: 'NUL \u0000, half a pair \ud800, {"quotes"}, back\\slash' },
       ];
-      batch.rejectedBytes = [{ bytes: Uint8Array.of(0), sizeBytes: 1 }];
+      batch.rejectedBytes = packTicks([{ bytes: Uint8Array.of(0), sizeBytes: 1 }]);
       batch.ticks += 1;
       const [first] = await write(batch);
       expect(await write(batch)).toEqual([{ ...first, again: true }]);

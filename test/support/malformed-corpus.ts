@@ -344,7 +344,7 @@ add('10,001 lines of which one is not UTF-8', NDJSON, () => bytes(`\xFF\n${manyT
 add('10,000 commas', JSON_ARRAY, () => utf8(`[${','.repeat(BATCH_MAX_TICKS)}]`), { status: 413, problem: 'too-large' });
 
 function filled(chars: number): string {
-  return trade({ note: `"${'x'.repeat(chars - trade({ note: '""' }).length)}"` });
+  return trade({ note: `"${'x'.repeat(Math.floor(chars) - trade({ note: '""' }).length)}"` });
 }
 
 function manyTicks(count: number): string {
@@ -784,6 +784,21 @@ gzipped(
   },
 );
 gzipped('8 MiB and a byte unpacked', NDJSON, () => gzip(padded(UNPACKED_MAX_BYTES + 1)), TOO_LARGE);
+gzipped(
+  'a gzip of 8 MiB of ticks without a price',
+  NDJSON,
+  () =>
+    gzip(
+      utf8(
+        `${filled(UNPACKED_MAX_BYTES / BATCH_MAX_TICKS - 1).replace('"price"', '"prize"')}\n`.repeat(BATCH_MAX_TICKS),
+      ),
+    ),
+  {
+    status: 422,
+    problem: 'all-rejected',
+    rejected: Array.from({ length: BATCH_MAX_TICKS }, (_, index) => ({ index, reason: 'missing_field' })),
+  },
+);
 gzipped('a gzip of 10,001 ticks', NDJSON, () => gzip(utf8(manyTicks(BATCH_MAX_TICKS + 1))), TOO_LARGE);
 http('a body of exactly 1 MiB', { contentType: NDJSON }, () => padded(BODY_MAX_BYTES), { status: 200, stored: 1 });
 http('a body of 1 MiB and a byte', { contentType: NDJSON }, () => padded(BODY_MAX_BYTES + 1), TOO_LARGE);

@@ -82,14 +82,12 @@ export class SqliteStore implements Store {
     this.#forgetTimer = setInterval(() => void this.maintain(), FORGET_INTERVAL_MS).unref();
   }
 
-  async write(batches: readonly StoreBatch[]): Promise<WriteOutcome> {
-    const outcome = await outcomeOf(this.#writer.run('write', { batches, nowMs: this.#options.nowMs() }));
-    if (outcome.ok) outcome.results.forEach((result, at) => addRejections(result, batches[at]!));
-    return outcome;
+  write(batches: readonly StoreBatch[]): Promise<WriteOutcome> {
+    return outcomeOf(this.#writer.run('write', { batches, nowMs: this.#options.nowMs() }), batches);
   }
 
   rehearse(batch: StoreBatch): Promise<WriteOutcome> {
-    return outcomeOf(this.#writer.run('rehearse', { batch, nowMs: this.#options.nowMs() }));
+    return outcomeOf(this.#writer.run('rehearse', { batch, nowMs: this.#options.nowMs() }), [batch]);
   }
 
   async check(): Promise<WriteFailure | null> {
@@ -102,7 +100,7 @@ export class SqliteStore implements Store {
   }
 
   replay(batch: StoreBatch): Promise<WriteOutcome> {
-    return outcomeOf(this.#writer.run('replay', { batch, nowMs: this.#options.nowMs() }));
+    return outcomeOf(this.#writer.run('replay', { batch, nowMs: this.#options.nowMs() }), [batch]);
   }
 
   readTrades(query: TickQuery): Promise<TradeRecord[]> {
@@ -162,14 +160,14 @@ export class SqliteStore implements Store {
   }
 }
 
-/** The thread sends none of a batch that is new to it: they may be 10,000. */
-function addRejections(result: BatchResult, { rejected }: StoreBatch): void {
-  if (result.outcome === 'stored' && !result.again) result.receipt.rejected = rejected;
-}
-
-async function outcomeOf(writing: Promise<BatchResult[]>): Promise<WriteOutcome> {
+async function outcomeOf(writing: Promise<BatchResult[]>, batches: readonly StoreBatch[]): Promise<WriteOutcome> {
   try {
-    return { ok: true, results: await writing };
+    const results = await writing;
+    results.forEach((result, at) => {
+      // The thread sends none of a batch that is new to it: they may be 10,000.
+      if (result.outcome === 'stored' && !result.again) result.receipt.rejected = batches[at]!.rejected;
+    });
+    return { ok: true, results };
   } catch (cause) {
     return failureOf(cause);
   }

@@ -3,10 +3,11 @@
  * stale, and each is there before the first tick. Names of the rollout guide are kept as they are.
  */
 
-import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { Histogram } from 'prom-client';
 import { LEVEL_NUMBER, type Level } from '../contract/level.ts';
 import { type Books, type ProviderBooks, residue } from './books.ts';
-import { collectProcessMetrics } from './process.ts';
+import { EXPOSITION_CONTENT_TYPE, expositionText, type Family, type Sample } from './exposition.ts';
+import { processFamilies } from './process.ts';
 
 /** The running parts, as metrics look at them. */
 export interface Observed {
@@ -41,15 +42,14 @@ export type CircuitState = keyof typeof CIRCUIT_NUMBER;
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
 export function createMetrics(observed: Observed): Metrics {
-  const registry = new Registry();
-  collectProcessMetrics(registry);
   const { books } = observed;
-  const registers = [registry];
+  const read: (() => Family)[] = [...processFamilies()];
+  /** Fed where things happen; all else is read from the state. */
+  const histograms: Pick<Histogram, 'get'>[] = [];
 
   gauge(
     'pipeline_rate_scale_factor',
     "Current rate scale factor: the share of a provider's budget that is admitted (1, 0.5, 0). Below 1 for long: the store is slower than the demand.",
-    ['provider'],
     (set) => {
       for (const [provider] of books.entries()) set({ provider }, observed.rateScaleOf(provider));
     },
@@ -57,7 +57,6 @@ export function createMetrics(observed: Observed): Metrics {
   gauge(
     'pipeline_backpressure_state',
     'Backpressure state of a provider: 0 ok, 1 soft, 2 hard (nothing is admitted). Look at queue depth and store state for the reason.',
-    ['provider'],
     (set) => {
       for (const [provider] of books.entries()) set({ provider }, LEVEL_NUMBER[observed.levelOf(provider)]);
     },
@@ -65,39 +64,34 @@ export function createMetrics(observed: Observed): Metrics {
   gauge(
     'pipeline_feedback_queue_depth',
     'Queue depth: ticks that wait for the store, read at scrape time. Over half of the capacity the level turns soft.',
-    ['source'],
     (set) => {
       set({ source: 'store_coordinator' }, observed.depthTicks());
       // The foreign ones are named apart, so that the guide's query sees this pod's own depth alone.
       for (const [id, { queueSize }] of observed.coordinators()) set({ source: `feedback:${id}` }, queueSize);
     },
   );
-  gauge('pipeline_queue_capacity_ticks', 'Ticks that may wait for the store (MDP_QUEUE_CAPACITY_TICKS).', [], (set) =>
+  gauge('pipeline_queue_capacity_ticks', 'Ticks that may wait for the store (MDP_QUEUE_CAPACITY_TICKS).', (set) =>
     set({}, observed.capacityTicks),
   );
-  gauge('pipeline_queue_depth_bytes', 'Bytes that wait for the store.', [], (set) => set({}, observed.depthBytes()));
+  gauge('pipeline_queue_depth_bytes', 'Bytes that wait for the store.', (set) => set({}, observed.depthBytes()));
   gauge(
     'pipeline_queue_delay_seconds',
     'Seconds that what waits will take to be written at the present rate: the delay a new tick meets.',
-    [],
     (set) => set({}, observed.queueDelaySeconds() ?? 0),
   );
   gauge(
     'pipeline_store_open',
     'Whether the store can be written to: 1 or 0. At 0 the pod is not ready and refuses every batch.',
-    [],
     (set) => set({}, Number(observed.circuit() !== 'open')),
   );
   gauge(
     'pipeline_store_circuit_state',
     'State of the circuit before the store: 0 closed, 1 half open (a probe decides), 2 open (nothing is tried).',
-    [],
     (set) => set({}, CIRCUIT_NUMBER[observed.circuit()]),
   );
   gauge(
     'pipeline_demand_ticks_per_second',
     'Ticks per second that came for the first time, over 20 s, before any throttle: the demand to scale on. Those of path "edge" the edge has counted too.',
-    ['provider', 'path'],
     (set) => {
       for (const { provider, path, ticksPerSecond } of observed.demand()) set({ provider, path }, ticksPerSecond);
     },
@@ -105,19 +99,17 @@ export function createMetrics(observed: Observed): Metrics {
   gauge(
     'pipeline_pod_capacity_ticks_per_second',
     "What this pod could store, told from what it does store and how busy that keeps it. Absent until it was busy once. The scaler's figure should be near it.",
-    [],
     (set) => {
       const ticksPerSecond = observed.capacityTicksPerSecond();
       if (ticksPerSecond !== undefined) set({}, ticksPerSecond);
     },
   );
-  gauge('pipeline_in_flight_ticks', 'Ticks offered and not yet answered.', ['provider'], (set) => {
+  gauge('pipeline_in_flight_ticks', 'Ticks offered and not yet answered.', (set) => {
     for (const [provider, one] of books.entries()) set({ provider }, one.inFlight);
   });
   gauge(
     'pipeline_balance_residue_ticks',
     'Offered minus stored, duplicate, rejected, refused and in flight. Anything but 0 is a defect: report it.',
-    ['provider'],
     (set) => {
       for (const [provider, one] of books.entries()) set({ provider }, residue(one));
     },
@@ -150,11 +142,24 @@ export function createMetrics(observed: Observed): Metrics {
     (one) => one.refused,
   );
 
-  const histogram = <Label extends string>(name: string, help: string, labelNames: Label[], buckets: number[]) =>
-    new Histogram({ name, help, labelNames, buckets, registers });
+  const histogram = <Label extends string>(
+    name: string,
+    help: string,
+    labelNames: Label[],
+    buckets: number[],
+  ): Histogram<Label> => {
+    const made = new Histogram({ name, help, labelNames, buckets, registers: [] });
+    histograms.push(made);
+    return made;
+  };
   return {
-    contentType: registry.contentType,
-    scrape: () => registry.metrics(),
+    contentType: EXPOSITION_CONTENT_TYPE,
+    scrape: async () => {
+      const fed = await Promise.all(
+        histograms.map(async (histogram) => ({ ...(await histogram.get()), type: 'histogram' })),
+      );
+      return expositionText([...read.map((family) => family()), ...fed]);
+    },
     answerSeconds: histogram(
       'pipeline_answer_seconds',
       'Time from the first byte of a tick request to its answer, by HTTP status.',
@@ -184,48 +189,29 @@ export function createMetrics(observed: Observed): Metrics {
   function gauge(
     name: string,
     help: string,
-    labelNames: string[],
-    read: (set: (labels: Record<string, string>, value: number) => void) => void,
+    tell: (set: (labels: Sample['labels'], value: number) => void) => void,
   ): void {
-    new Gauge({
-      name,
-      help,
-      labelNames,
-      registers,
-      collect() {
-        this.reset();
-        // One without labels would show 0 where nothing is set.
-        if (labelNames.length === 0) this.remove();
-        read((labels, value) => this.set(labels, value));
-      },
+    read.push(() => {
+      const values: Sample[] = [];
+      tell((labels, value) => values.push({ labels, value }));
+      return { name, help, type: 'gauge', values };
     });
   }
 
-  function counter(name: string, help: string, read: (one: ProviderBooks) => number): void {
-    new Counter({
-      name,
-      help,
-      labelNames: ['provider'],
-      registers,
-      collect() {
-        this.reset();
-        for (const [provider, one] of books.entries()) this.inc({ provider }, read(one));
-      },
+  function counter(name: string, help: string, valueOf: (one: ProviderBooks) => number): void {
+    read.push(() => {
+      const values = Array.from(books.entries(), ([provider, one]) => ({ labels: { provider }, value: valueOf(one) }));
+      return { name, help, type: 'counter', values };
     });
   }
 
-  function countersBy(name: string, help: string, read: (one: ProviderBooks) => ReadonlyMap<string, number>): void {
-    new Counter({
-      name,
-      help,
-      labelNames: ['provider', 'reason'],
-      registers,
-      collect() {
-        this.reset();
-        for (const [provider, one] of books.entries()) {
-          for (const [reason, count] of read(one)) this.inc({ provider, reason }, count);
-        }
-      },
+  function countersBy(name: string, help: string, valuesOf: (one: ProviderBooks) => ReadonlyMap<string, number>): void {
+    read.push(() => {
+      const values: Sample[] = [];
+      for (const [provider, one] of books.entries()) {
+        for (const [reason, value] of valuesOf(one)) values.push({ labels: { provider, reason }, value });
+      }
+      return { name, help, type: 'counter', values };
     });
   }
 }

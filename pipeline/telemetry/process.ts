@@ -6,56 +6,57 @@
 
 import { readdirSync } from 'node:fs';
 import { type EventLoopUtilization, performance } from 'node:perf_hooks';
-import { Counter, Gauge, type Registry } from 'prom-client';
+import type { Family } from './exposition.ts';
 
 const START_TIME_SECONDS = performance.timeOrigin / 1000;
 
-export function collectProcessMetrics(register: Registry): void {
-  const registers = [register];
-  const gauge = (name: string, help: string, read: () => number | undefined): void => {
-    new Gauge({
-      name,
-      help,
-      registers,
-      collect() {
-        const value = read();
-        if (value !== undefined) this.set(value);
-      },
-    });
-  };
-  gauge('process_start_time_seconds', 'When the process began, in Unix seconds.', () => START_TIME_SECONDS);
-  gauge('process_resident_memory_bytes', 'Memory that is resident; the container is killed at its limit.', () =>
-    process.memoryUsage.rss(),
-  );
-  gauge('process_open_fds', 'Open file descriptors, sockets among them.', openDescriptors);
-  gauge(
-    'nodejs_heap_size_used_bytes',
-    'Heap in use by objects of the main thread.',
-    () => process.memoryUsage().heapUsed,
-  );
-  gauge('nodejs_external_memory_bytes', 'Memory of buffers outside of the heap.', () => process.memoryUsage().external);
-
+/** Each reads the process when it is called; one whose value cannot be had here has no series. */
+export function processFamilies(): (() => Family)[] {
   let before: EventLoopUtilization = performance.eventLoopUtilization();
-  gauge(
-    'nodejs_eventloop_utilization',
-    'Share of the time since the last scrape that the event loop was busy. Near 1: this pod is at its limit, not the store.',
-    () => {
-      const now = performance.eventLoopUtilization();
-      const { utilization } = performance.eventLoopUtilization(now, before);
-      before = now;
-      return utilization;
-    },
-  );
-  new Counter({
-    name: 'process_cpu_seconds_total',
-    help: 'User and system time of all threads.',
-    registers,
-    collect() {
+  return [
+    family('gauge', 'process_start_time_seconds', 'When the process began, in Unix seconds.', () => START_TIME_SECONDS),
+    family(
+      'gauge',
+      'process_resident_memory_bytes',
+      'Memory that is resident; the container is killed at its limit.',
+      () => process.memoryUsage.rss(),
+    ),
+    family('gauge', 'process_open_fds', 'Open file descriptors, sockets among them.', openDescriptors),
+    family(
+      'gauge',
+      'nodejs_heap_size_used_bytes',
+      'Heap in use by objects of the main thread.',
+      () => process.memoryUsage().heapUsed,
+    ),
+    family(
+      'gauge',
+      'nodejs_external_memory_bytes',
+      'Memory of buffers outside of the heap.',
+      () => process.memoryUsage().external,
+    ),
+    family(
+      'gauge',
+      'nodejs_eventloop_utilization',
+      'Share of the time since the last scrape that the event loop was busy. Near 1: this pod is at its limit, not the store.',
+      () => {
+        const now = performance.eventLoopUtilization();
+        const { utilization } = performance.eventLoopUtilization(now, before);
+        before = now;
+        return utilization;
+      },
+    ),
+    family('counter', 'process_cpu_seconds_total', 'User and system time of all threads.', () => {
       const { user, system } = process.cpuUsage();
-      this.reset();
-      this.inc((user + system) / 1e6);
-    },
-  });
+      return (user + system) / 1e6;
+    }),
+  ];
+}
+
+function family(type: 'gauge' | 'counter', name: string, help: string, read: () => number | undefined): () => Family {
+  return () => {
+    const value = read();
+    return { name, help, type, values: value === undefined ? [] : [{ labels: {}, value }] };
+  };
 }
 
 function openDescriptors(): number | undefined {

@@ -5,14 +5,19 @@
  */
 
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Client } from 'undici';
 
 const [url = '', intervalMs = '100'] = process.argv.slice(2);
 const took: number[] = [];
 const over = new AbortController();
 process.stdin.resume().on('end', () => over.abort());
 
+// One kept connection, as a Prometheus has; `fetch` would add a millisecond of this process to each figure.
+const { origin, pathname: path } = new URL(url);
+const client = new Client(origin);
+
 async function scrape(): Promise<void> {
-  await (await fetch(url)).text();
+  await (await client.request({ method: 'GET', path })).body.text();
 }
 
 // The first ones start this process up, and say so.
@@ -25,3 +30,4 @@ while (!over.signal.aborted) {
   await sleep(Number(intervalMs));
 }
 process.stdout.write(JSON.stringify(took));
+await client.close();

@@ -1,19 +1,18 @@
 import { readdirSync, readFileSync } from 'node:fs';
-import { Registry } from 'prom-client';
 import { describe, expect, it } from 'vitest';
-import { collectProcessMetrics } from '../../pipeline/telemetry/process.ts';
+import { expositionText, type Family } from '../../pipeline/telemetry/exposition.ts';
+import { processFamilies } from '../../pipeline/telemetry/process.ts';
 import { parseExposition } from '../support/exposition.ts';
 
-async function scraped(registry: Registry): Promise<(name: string) => number> {
-  const families = parseExposition(await registry.metrics());
+function scraped(read: readonly (() => Family)[]): (name: string) => number {
+  const families = parseExposition(expositionText(read.map((family) => family())));
   return (name) => families.get(name)?.samples[0]?.value ?? Number.NaN;
 }
 
 describe('the metrics of the process', () => {
   it('say what the kernel says', async () => {
-    const registry = new Registry();
-    collectProcessMetrics(registry);
-    const value = await scraped(registry);
+    const read = processFamilies();
+    const value = scraped(read);
     const residentKiB = Number(/VmRSS:\s+(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]);
     expect(value('process_resident_memory_bytes') / 1024 / residentKiB).toBeCloseTo(1, 0);
     // The listing itself holds one open.
@@ -23,25 +22,23 @@ describe('the metrics of the process', () => {
   });
 
   it('count up: processor time never falls, however often it is read', async () => {
-    const registry = new Registry();
-    collectProcessMetrics(registry);
-    const before = (await scraped(registry))('process_cpu_seconds_total');
+    const read = processFamilies();
+    const before = scraped(read)('process_cpu_seconds_total');
     let sum = 0;
     for (let n = 0; n < 5e6; n += 1) sum += n;
     expect(sum).toBeGreaterThan(0);
-    const after = (await scraped(registry))('process_cpu_seconds_total');
+    const after = scraped(read)('process_cpu_seconds_total');
     expect(after).toBeGreaterThan(before);
     expect(after).toBeCloseTo(process.cpuUsage().user / 1e6 + process.cpuUsage().system / 1e6, 0);
   });
 
   it('show a busy event loop as busy', async () => {
-    const registry = new Registry();
-    collectProcessMetrics(registry);
-    await scraped(registry);
+    const read = processFamilies();
+    scraped(read);
     await new Promise((resolve) => setImmediate(resolve));
     const untilMs = performance.now() + 30;
     while (performance.now() < untilMs);
-    const busy = (await scraped(registry))('nodejs_eventloop_utilization');
+    const busy = scraped(read)('nodejs_eventloop_utilization');
     expect(busy).toBeGreaterThan(0.5);
     expect(busy).toBeLessThanOrEqual(1);
   });

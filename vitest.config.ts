@@ -1,12 +1,34 @@
 import { defineConfig } from 'vitest/config';
 
+/** What fills both cores by itself, or holds a process to its memory or to a share of its speed. */
+const ALONE = [
+  'test/chaos/**/*.test.ts',
+  'test/end-to-end/{credit,malformed,many-providers,replay}.test.ts',
+  'test/rehearse/**/*.test.ts',
+  'test/simulation/**/*.test.ts',
+];
+
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
-    // Real processes share two cores with the tests: one file at a time keeps their timings their own.
-    fileParallelism: false,
     testTimeout: 20_000,
     hookTimeout: 60_000,
     reporters: ['default'],
+    projects: [
+      // Most of the time of most files is waiting for real processes: two at once take little more than one.
+      {
+        extends: true,
+        test: {
+          name: 'together',
+          include: ['test/**/*.test.ts'],
+          exclude: ALONE,
+          maxWorkers: 2,
+          sequence: { groupOrder: 0 },
+        },
+      },
+      {
+        extends: true,
+        test: { name: 'alone', include: ALONE, fileParallelism: false, sequence: { groupOrder: 1 } },
+      },
+    ],
   },
 });

@@ -14,6 +14,7 @@ import { garbageCollector, MemoryMeter, usedBytes } from './telemetry/memory.ts'
 import { createPod } from './topology.ts';
 
 const nowMs = Date.now;
+const steadyMs = (): number => performance.now();
 const write = (line: string): void => void process.stdout.write(line);
 
 const outcome = await readConfig({ MDP_POD_NAME: hostname(), ...process.env });
@@ -26,7 +27,7 @@ const log = createLog(config.logLevel, nowMs, write);
 const store = createStore();
 const memory = new MemoryMeter({
   limitBytes: config.memoryLimitBytes ?? process.constrainedMemory(),
-  nowMs,
+  nowMs: steadyMs,
   usedBytes,
   collectGarbage: garbageCollector(),
 });
@@ -35,6 +36,7 @@ const pod = createPod({
   store,
   log,
   nowMs,
+  steadyMs,
   random: Math.random,
   sleep: (ms) => sleep(ms),
   after: (ms, then) => {

@@ -52,7 +52,10 @@ export interface PodParts {
   config: Config;
   store: Store;
   log: Log;
+  /** What time it is. It may be set, forwards and backwards, and so measures nothing. */
   nowMs: () => number;
+  /** Since some moment or other; only ever goes on. All waits, deadlines and rates are of this one. */
+  steadyMs: () => number;
   /** 0 up to, but not, 1. */
   random: () => number;
   sleep: (ms: number) => Promise<void>;
@@ -70,6 +73,7 @@ export function createPod({
   store,
   log,
   nowMs,
+  steadyMs,
   random,
   sleep,
   after,
@@ -77,7 +81,7 @@ export function createPod({
   loopMs,
   fetch,
 }: PodParts): Pod {
-  const startedAtMs = nowMs();
+  const startedAtMs = steadyMs();
   let phase: Phase = 'starting';
   const queue = new BoundedQueue<Delivery>(config.queueCapacityTicks, config.queueCapacityBytes);
   const budgets = new Map([...config.providers].map(([name, options]) => [name, options.budget]));
@@ -90,7 +94,7 @@ export function createPod({
     queue,
     store,
     bounds: writerBounds(config.store, config.storeTimeoutMs),
-    nowMs,
+    nowMs: steadyMs,
     random,
     after,
     onEvent: log,
@@ -98,18 +102,18 @@ export function createPod({
   });
   const demand = new DemandMeter(config.providers.keys());
   const capacity = new CapacityMeter();
-  const written = new RateMeter(nowMs());
+  const written = new RateMeter(steadyMs());
   const growth = { ticks: 0, perSecond: 0 };
   const secondsToDrain = (ticks: number): number | undefined => {
     // Groups come in lumps, and a store that is away comes back as fast as it was: a count that stands still says nothing.
     if (books.writtenTicks !== growth.ticks) {
       growth.ticks = books.writtenTicks;
-      growth.perSecond = written.perSecond(growth.ticks, nowMs());
+      growth.perSecond = written.perSecond(growth.ticks, steadyMs());
     }
     return growth.perSecond > 0 ? ticks / growth.perSecond : undefined;
   };
   const observe = (): void => {
-    throttle.observe({ queue, circuit: writer.circuit, feedback: board.level(nowMs()), memoryShare: memoryShare() });
+    throttle.observe({ queue, circuit: writer.circuit, feedback: board.level(steadyMs()), memoryShare: memoryShare() });
   };
   const isStoreOpen = (): boolean => writer.circuit !== 'open';
   const rulesOf = (provider: string) => ({
@@ -123,15 +127,15 @@ export function createPod({
     levelOf: (provider) => (observe(), throttle.levelOf(provider)),
     rateScaleOf: (provider) => (observe(), throttle.rateScaleOf(provider)),
     depthTicks: () => queue.depthTicks,
-    coordinators: () => board.coordinators(nowMs()),
+    coordinators: () => board.coordinators(steadyMs()),
     depthBytes: () => queue.depthBytes,
     capacityTicks: queue.capacityTicks,
     queueDelaySeconds: () => secondsToDrain(queue.depthTicks),
     circuit: () => writer.circuit,
-    demand: () => demand.perSecond(nowMs()),
+    demand: () => demand.perSecond(steadyMs()),
     capacityTicksPerSecond: () => {
       const work = { ticks: books.writtenTicks, writingMs: writer.writingMs, loopMs: loopMs() };
-      return capacity.ticksPerSecond(work, nowMs());
+      return capacity.ticksPerSecond(work, steadyMs());
     },
   });
   const intake = new TickIntake({
@@ -151,7 +155,7 @@ export function createPod({
     answerTimeoutMs: config.answerTimeoutMs,
     onBatch: ({ provider, batchId, ticks, isEdges }) => {
       podMetrics.batchTicks.observe(ticks);
-      demand.arrived(books.labelOf(provider), isEdges ? 'edge' : 'direct', `${provider}/${batchId}`, ticks, nowMs());
+      demand.arrived(books.labelOf(provider), isEdges ? 'edge' : 'direct', `${provider}/${batchId}`, ticks, steadyMs());
     },
     onCommit: (provider, newestTsMs) => {
       if (newestTsMs === undefined) return;
@@ -162,13 +166,14 @@ export function createPod({
     observe,
     wake: () => writer.wake(),
     nowMs,
+    steadyMs,
   });
   const ops: OpsParts = {
     phase: () => phase,
     isStoreOpen,
     snapshot: () => {
       observe();
-      return snapshot({ config, startedAtMs, nowMs: nowMs(), phase, throttle, queue, writer, books });
+      return snapshot({ config, startedAtMs, nowMs: steadyMs(), phase, throttle, queue, writer, books });
     },
     metrics: podMetrics,
   };
@@ -179,7 +184,15 @@ export function createPod({
   const poller =
     config.feedbackPoll === undefined
       ? undefined
-      : new FeedbackPoller({ board, ...config.feedbackPoll, timeoutMs: POLL_TIMEOUT_MS, fetch, after, nowMs, log });
+      : new FeedbackPoller({
+          board,
+          ...config.feedbackPoll,
+          timeoutMs: POLL_TIMEOUT_MS,
+          fetch,
+          after,
+          nowMs: steadyMs,
+          log,
+        });
 
   return { start, drain };
 
@@ -204,7 +217,7 @@ export function createPod({
         method: 'POST',
         pattern: /^\/feedback$/,
         handle: (request, _parts, url) =>
-          takeFeedback({ board, tokenHash: config.feedbackTokenHash, nowMs }, request, url),
+          takeFeedback({ board, tokenHash: config.feedbackTokenHash, nowMs: steadyMs }, request, url),
       },
       { method: 'GET', pattern: /^\/health$/, handle: health },
       { method: 'GET', pattern: /^\/ready$/, handle: () => ready(ops) },
@@ -214,9 +227,9 @@ export function createPod({
   }
 
   async function timed(answering: Promise<Answer>): Promise<Answer> {
-    const sinceMs = nowMs();
+    const sinceMs = steadyMs();
     const answer = await answering;
-    podMetrics.answerSeconds.observe({ status: String(answer.status) }, (nowMs() - sinceMs) / 1000);
+    podMetrics.answerSeconds.observe({ status: String(answer.status) }, (steadyMs() - sinceMs) / 1000);
     return answer;
   }
 

@@ -98,7 +98,10 @@ export interface TickIntakeParts {
   observe: () => void;
   /** Called after each delivery that went into the queue. */
   wake: () => void;
+  /** What time it is, for signatures. */
   nowMs: () => number;
+  /** Only ever goes on, for budgets and deadlines. */
+  steadyMs: () => number;
 }
 
 type Refused = { ok: false; answer: Answer };
@@ -214,7 +217,7 @@ export class TickIntake {
   }
 
   async #offer(provider: string, body: OfferedBody): Promise<Answer> {
-    const { books, queue, throttle, nowMs, wake, answerTimeoutMs } = this.#parts;
+    const { books, queue, throttle, steadyMs, wake, answerTimeoutMs } = this.#parts;
     const { batchId, made, decoded } = body;
     const { ticks } = decoded;
     const offered = books.offer(provider, ticks);
@@ -227,7 +230,7 @@ export class TickIntake {
     if (this.#parts.isDraining()) return refuse('draining', 'this pod takes nothing new');
     if (!this.#parts.isStoreOpen()) return this.#refuseForStore(refuse, 'the store cannot be written to now');
     this.#parts.observe();
-    const admitted = throttle.admit(provider, ticks, nowMs());
+    const admitted = throttle.admit(provider, ticks, steadyMs());
     if (!admitted.ok) {
       const detail = `${ticks} ticks are more than the budget admits at level ${throttle.levelOf(provider)}`;
       const overHalf = queue.depthTicks - queue.capacityTicks / 2;
@@ -236,9 +239,9 @@ export class TickIntake {
         : this.#parts.secondsToDrain(Math.max(overHalf, ticks));
       return refuse(admitted.why, detail, seconds);
     }
-    const delivery = deliveryOf(provider, body, nowMs(), answerTimeoutMs);
+    const delivery = deliveryOf(provider, body, steadyMs(), answerTimeoutMs);
     if (!queue.offer(delivery)) {
-      throttle.giveBack(provider, ticks, nowMs());
+      throttle.giveBack(provider, ticks, steadyMs());
       return refuse('no-room', `the queue has no room for ${ticks} ticks`, this.#parts.secondsToDrain(ticks));
     }
     wake();
@@ -249,7 +252,7 @@ export class TickIntake {
       return this.#problem(provider, 'batch-conflict', detail, { batch: batchId });
     }
     if (settled.outcome === 'store_unavailable') {
-      throttle.giveBack(provider, ticks, nowMs());
+      throttle.giveBack(provider, ticks, steadyMs());
       return this.#refuseForStore(refuse, settled.detail);
     }
     const { rejected } = settled.receipt;
@@ -280,7 +283,7 @@ export class TickIntake {
   #headers(provider: string): Record<string, string> {
     this.#parts.observe();
     return {
-      ...admissionHeaders(this.#parts.throttle.admission(provider, this.#parts.nowMs())),
+      ...admissionHeaders(this.#parts.throttle.admission(provider, this.#parts.steadyMs())),
       [CREDIT_HEADER]: String(this.#parts.creditOf(provider)),
     };
   }

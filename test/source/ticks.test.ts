@@ -312,6 +312,19 @@ describe('a batch that is refused', () => {
     expectRefusal(await push(trades(1)), 'store-unavailable', 'hard');
   });
 
+  it('because the store did not commit in time hears so in that time, although the clock was set back by an hour', async () => {
+    // Seen failing: with the writer on the wall clock the answer came after an hour and eight seconds.
+    store.holding = true;
+    const sinceMs = pod.clock.nowMs;
+    const held = push(trades(1));
+    while ((await podStatus(pod.url)).queue.beingWrittenTicks === 0);
+    pod.wall.aheadMs = -3_600_000;
+    expectRefusal(await timePasses(pod, held), 'store-unavailable', 'ok');
+    expect(pod.clock.nowMs - sinceMs).toBeLessThan(9_000);
+    pod.wall.aheadMs = 0;
+    store.releaseAll();
+  });
+
   it('because the pod drains gets 503 draining, and what is held is stored', async () => {
     const waiting = await fillQueue(50);
     const drained = pod.drain();

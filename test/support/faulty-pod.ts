@@ -38,6 +38,7 @@ const pod = createPod({
   store,
   log,
   nowMs,
+  steadyMs: () => performance.now(),
   random: Math.random,
   sleep: (ms) => sleep(ms),
   after: (ms, then) => {

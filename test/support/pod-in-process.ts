@@ -16,6 +16,8 @@ export interface ProcessPod {
   url: string;
   port: number;
   clock: VirtualClock;
+  /** How far the pod's wall clock is ahead of `clock`: it may be set, and `clock` goes on. */
+  wall: { aheadMs: number };
   memory: { share: number };
   logged: LoggedEvent[];
   start(): Promise<void>;
@@ -28,13 +30,15 @@ export async function processPod(store: Store, settings: Readonly<Record<string,
   if (!outcome.ok) throw new Error(outcome.problems.join('\n'));
   const { config } = outcome;
   const clock = new VirtualClock(NOW_MS);
+  const wall = { aheadMs: 0 };
   const memory = { share: 0 };
   const logged: LoggedEvent[] = [];
   const pod = createPod({
     config,
     store,
     log: (level, event, facts = {}) => void logged.push({ level, event, facts }),
-    nowMs: () => clock.nowMs,
+    nowMs: () => clock.nowMs + wall.aheadMs,
+    steadyMs: () => clock.nowMs,
     random: () => 0.5,
     after: clock.after,
     memoryShare: () => memory.share,
@@ -42,7 +46,7 @@ export async function processPod(store: Store, settings: Readonly<Record<string,
     fetch,
     sleep: (ms) => (ms >= config.drainTimeoutMs ? new Promise(() => undefined) : Promise.resolve()),
   });
-  const running: ProcessPod = { url: '', port: 0, clock, memory, logged, start, drain: () => pod.drain() };
+  const running: ProcessPod = { url: '', port: 0, clock, wall, memory, logged, start, drain: () => pod.drain() };
   return running;
 
   async function start(): Promise<void> {

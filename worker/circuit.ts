@@ -24,7 +24,9 @@ export class Circuit {
 
   passage(nowMs: number): Passage {
     if (this.#lookMs === undefined) return 'open';
-    if (nowMs < this.#lookMs) return 'closed';
+    const leftMs = this.#lookMs - nowMs;
+    // No wait is longer than that: the clock was set back, and would keep the way closed for as long.
+    if (leftMs > 0 && leftMs <= LOOK_MAX_MS) return 'closed';
     this.#lookMs = nowMs + LOOK_MAX_MS;
     return 'look';
   }

@@ -45,4 +45,13 @@ describe('the way to the cluster', () => {
     expect(circuit.passage(LOOK_INTERVAL_MS + LOOK_MAX_MS)).toBe('look');
     expect(LOOK_MAX_MS).toBeGreaterThan(RELAY_TIMEOUT_MS);
   });
+
+  it('is looked at again at once after the clock was set back', () => {
+    // Seen failing: the way stayed closed for as long as the clock had been set back.
+    const circuit = new Circuit();
+    circuit.noteFailure('unreachable', 3_600_000);
+    expect(circuit.passage(0)).toBe('look');
+    expect(circuit.passage(0)).toBe('closed');
+    expect(circuit.passage(LOOK_MAX_MS)).toBe('look');
+  });
 });

@@ -313,7 +313,7 @@ describe('a batch that is refused', () => {
   });
 
   it('because the store did not commit in time hears so in that time, although the clock was set back by an hour', async () => {
-    // Seen failing: with the writer on the wall clock the answer came after an hour and eight seconds.
+    // Seen failing: with writer and deadline on the wall clock it came so late that the circuit was open by then.
     store.holding = true;
     const sinceMs = pod.clock.nowMs;
     const held = push(trades(1));

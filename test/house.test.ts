@@ -57,6 +57,12 @@ const ROOMS: Readonly<Record<string, Room>> = {
     packages: ['yaml'],
     node: true,
   },
+  // The command line checks settings with the very code that reads them, and pushes as the replay does.
+  'deploy/mdp/': {
+    knows: ['pipeline/contract/', 'pipeline/config.ts', 'worker/settings.ts', 'deploy/replay/'],
+    packages: ['yaml'],
+    node: true,
+  },
   'deploy/': { knows: ['pipeline/contract/'], packages: ['undici', 'fflate'], node: true },
 };
 

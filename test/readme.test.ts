@@ -17,6 +17,8 @@ import { PROBLEMS } from '../pipeline/contract/answer.ts';
 const REPOSITORY = fileURLToPath(new URL('..', import.meta.url));
 const README = await readFile(join(REPOSITORY, 'README.md'), 'utf8');
 const run = promisify(execFile);
+/** The examples find edge and pod by what {@link ported} puts in. */
+const NOWHERE = { edgeUrl: '', podUrl: '' };
 
 /** The fenced blocks of one language that contain `having`; exactly one is meant. */
 function block(language: string, having: string): string {
@@ -57,7 +59,7 @@ describe('the examples of the README', () => {
   beforeAll(async () => {
     dir = await mkdtemp(join(tmpdir(), 'mdp-readme-'));
     await symlink(join(REPOSITORY, 'node_modules'), join(dir, 'node_modules'));
-    const credentials = await devCredentials(join(dir, 'data/dev-credentials.json'), '');
+    const credentials = await devCredentials(join(dir, 'data/dev-credentials.json'), NOWHERE);
     system = await startSystem({
       edgePort: 0,
       podSettings: { MDP_PORT: '0', MDP_STORE: `sqlite:${join(dir, 'data/ticks.db')}` },
@@ -113,7 +115,7 @@ describe('the examples of the README', () => {
   });
 
   it('push the two example ticks of the contract', async () => {
-    const { providers } = await devCredentials(join(dir, 'data/dev-credentials.json'), '');
+    const { providers } = await devCredentials(join(dir, 'data/dev-credentials.json'), NOWHERE);
     const answer = await fetch(`${system.edge.url}/v1/ticks/ibkr`, {
       method: 'POST',
       headers: { authorization: `Bearer ${providers.ibkr.token}`, 'content-type': 'application/x-ndjson' },

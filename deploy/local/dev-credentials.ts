@@ -11,17 +11,27 @@ import { generateSecret } from '../../pipeline/contract/signature.ts';
 export const DEV_PROVIDERS = ['ibkr', 'demo'] as const;
 export type DevProvider = (typeof DEV_PROVIDERS)[number];
 
-export interface DevCredentials {
+/** Where the system listens, for the commands that look at it. */
+export interface DevAddresses {
   edgeUrl: string;
+  podUrl: string;
+}
+
+export interface DevCredentials extends DevAddresses {
   /** Signs edge to pod. */
   edgeSecret: string;
+  /** The pod's MDP_OPS_TOKEN. */
+  opsToken: string;
+  /** The Worker's SCALING_TOKEN. */
+  scalingToken: string;
   providers: Record<DevProvider, { secret: string; token: string }>;
 }
 
-/** Reads the file, or makes it with fresh credentials; either way `edgeUrl` is written down for the replay tool. */
-export async function devCredentials(path: string, edgeUrl: string): Promise<DevCredentials> {
+/** Reads the file, or makes it with fresh credentials; either way the addresses are written down. */
+export async function devCredentials(path: string, addresses: DevAddresses): Promise<DevCredentials> {
   const known = await readKnown(path);
-  const credentials = known === undefined ? fresh(edgeUrl) : { ...known, edgeUrl };
+  // One of an earlier version has fewer of them.
+  const credentials = { ...fresh(), ...known, ...addresses };
   await mkdir(dirname(path), { recursive: true });
   await writeFile(path, `${JSON.stringify(credentials, null, 2)}\n`, { mode: 0o600 });
   await chmod(path, 0o600);
@@ -42,12 +52,17 @@ export function providerCredentials({ providers }: DevCredentials): string {
   return JSON.stringify(Object.fromEntries(entries));
 }
 
-function fresh(edgeUrl: string): DevCredentials {
-  return { edgeUrl, edgeSecret: generateSecret(), providers: { ibkr: freshProvider(), demo: freshProvider() } };
+function fresh(): Omit<DevCredentials, keyof DevAddresses> {
+  const providers = { ibkr: freshProvider(), demo: freshProvider() };
+  return { edgeSecret: generateSecret(), opsToken: freshToken(), scalingToken: freshToken(), providers };
 }
 
 function freshProvider(): { secret: string; token: string } {
-  return { secret: generateSecret(), token: randomBytes(24).toString('base64url') };
+  return { secret: generateSecret(), token: freshToken() };
+}
+
+function freshToken(): string {
+  return randomBytes(24).toString('base64url');
 }
 
 /** `undefined` when there is no file, or one that is not ours: then new credentials take its place. */

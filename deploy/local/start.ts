@@ -31,7 +31,10 @@ const { values: flags } = parseArgs({
 const edgePort = portSetting('EDGE_PORT', 8787);
 const podPort = portSetting('MDP_PORT', 8000);
 await Promise.all([checkFree('EDGE_PORT', edgePort), checkFree('MDP_PORT', podPort)]);
-const credentials = await devCredentials(CREDENTIALS_PATH, `http://127.0.0.1:${edgePort}`);
+const credentials = await devCredentials(CREDENTIALS_PATH, {
+  edgeUrl: `http://127.0.0.1:${edgePort}`,
+  podUrl: `http://127.0.0.1:${podPort}`,
+});
 const stopping = new AbortController();
 let demo: Promise<void> | undefined;
 let progress: NodeJS.Timeout | undefined;
@@ -56,14 +59,21 @@ function run({ edge, pod }: RunningSystem): void {
   });
 }
 
-async function start({ edgeSecret, ...rest }: DevCredentials): Promise<RunningSystem> {
-  const settings = Object.entries(process.env).filter(([name]) => name.startsWith('MDP_'));
+async function start(credentials: DevCredentials): Promise<RunningSystem> {
+  const given = Object.entries(process.env).filter(([name]) => name.startsWith('MDP_'));
+  const settings = Object.fromEntries(given) as Record<string, string>;
+  const hasOpsToken = 'MDP_OPS_TOKEN' in settings || 'MDP_OPS_TOKEN_FILE' in settings;
   try {
     return await startSystem({
       edgePort,
-      podSettings: { ...(Object.fromEntries(settings) as Record<string, string>), MDP_PORT: String(podPort) },
-      edgeSecret,
-      providerCredentials: providerCredentials({ edgeSecret, ...rest }),
+      podSettings: {
+        ...(hasOpsToken ? {} : { MDP_OPS_TOKEN: credentials.opsToken }),
+        ...settings,
+        MDP_PORT: String(podPort),
+      },
+      edgeSecret: credentials.edgeSecret,
+      scalingToken: credentials.scalingToken,
+      providerCredentials: providerCredentials(credentials),
       edgeDataDir: EDGE_DATA_DIR,
       onLog: (from, line) => {
         if (/"level":"(warn|error)"/.test(line)) print(`${from}: ${line}`);
@@ -99,7 +109,7 @@ function welcome({ edge, pod }: RunningSystem, { providers }: DevCredentials): s
   pod      ${pod.url}    GET /health, /ready, /status, /metrics
   store    ${withoutPassword(process.env['MDP_STORE'] ?? 'sqlite:data/ticks.db')}
   outbox   ${EDGE_DATA_DIR}    what the edge holds while the pod is away
-  secrets  ${CREDENTIALS_PATH} (providers: ${DEV_PROVIDERS.join(', ')})
+  secrets  ${CREDENTIALS_PATH} (providers: ${DEV_PROVIDERS.join(', ')}; tokens of operator and scaler)
 
 Push a tick, and read it back:
 

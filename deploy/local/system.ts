@@ -16,6 +16,8 @@ export interface SystemOptions {
   edgeSecret: string;
   /** The Worker's PROVIDER_CREDENTIALS. */
   providerCredentials: string;
+  /** Who may read the edge's scaling figures; without it there are none to read. */
+  scalingToken?: string;
   /** Where the edge keeps its outbox from one start to the next; without it, until this system ends. */
   edgeDataDir?: string;
   /** Durable Objects that this edge is to do without. */
@@ -55,6 +57,7 @@ export async function startSystem(options: SystemOptions): Promise<RunningSystem
         CLUSTER_URL: pod.value.url,
         EDGE_SECRET: options.edgeSecret,
         PROVIDER_CREDENTIALS: options.providerCredentials,
+        ...(options.scalingToken === undefined ? {} : { SCALING_TOKEN: options.scalingToken }),
       },
       dataDir: options.edgeDataDir ?? join(dir, 'edge'),
       without: options.without ?? [],

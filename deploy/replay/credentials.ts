@@ -15,6 +15,9 @@ export const DEV_CREDENTIALS_PATH = join('data', 'dev-credentials.json');
 /** What `npm start` writes. */
 export interface DevCredentials {
   edgeUrl?: string;
+  podUrl?: string;
+  opsToken?: string;
+  scalingToken?: string;
   providers?: Record<string, { secret?: string; token?: string }>;
 }
 
@@ -83,7 +86,9 @@ function environmentSecret(environment: Environment): { secret: string } | { why
   }
 }
 
-function readDevCredentials(directory: string): { ok: true; value: DevCredentials } | { ok: false; why: string } {
+export function readDevCredentials(
+  directory: string,
+): { ok: true; value: DevCredentials } | { ok: false; why: string } {
   const path = join(directory, DEV_CREDENTIALS_PATH);
   let text: string;
   try {

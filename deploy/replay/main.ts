@@ -1,6 +1,6 @@
 /**
- * `npm run replay -- FILE`: the command line of the replay. Arguments, environment, Ctrl-C, terminal and exit
- * code are here; everything else is in `replay.ts`.
+ * `npm run replay -- FILE`, which is also `mdp push`: the command line of the replay. Arguments, environment, Ctrl-C,
+ * terminal and exit code are here; everything else is in `replay.ts`.
  */
 
 import { stat } from 'node:fs/promises';
@@ -20,9 +20,12 @@ const EXIT_USAGE = 2;
 const EXIT_INTERRUPTED = 130;
 const PROGRESS_EVERY_MS = 250;
 
-const HELP = `Pushes a capture of real market data into an edge, as its provider would.
+/** `called`: how its reader calls it. */
+export const replayHelp = (
+  called: string,
+): string => `Pushes a capture of real market data into an edge, as its provider would.
 
-  npm run replay -- FILE [options]
+  ${called} FILE [options]
 
 FILE  a raw WebSocket capture of Binance (trade, bookTicker) or Coinbase (match, ticker), or US equity ticks of
       LEAN (trades, quotes); plain, .gz or .zip. Other messages in it are counted by kind.
@@ -52,19 +55,23 @@ Exit codes: 0 all ticks are stored, duplicates, buffered or rejected one by one;
 130 stopped by Ctrl-C.
 
 Examples
-  npm run replay -- btcusdt.gz
-  npm run replay -- btcusdt.gz --speed 10 --batch 100
-  npm run replay -- 20131007_trade.zip --to https://edge.example.com --provider lean --secret whsec_…
+  ${called} btcusdt.gz
+  ${called} btcusdt.gz --speed 10 --batch 100
+  ${called} 20131007_trade.zip --to https://edge.example.com --provider lean --secret whsec_…
 `;
 
 type Parsed = { ok: true; options: ReplayOptions; json: boolean } | { ok: false; why: string } | { ok: 'help' };
 
-process.exitCode = await main();
+if (import.meta.main) process.exitCode = await replayCommand(process.argv.slice(2), 'npm run replay --');
 
-async function main(): Promise<number> {
-  const parsed = parse(process.argv.slice(2));
+export async function replayCommand(args: string[], called: string): Promise<number> {
+  const usage = (why: string): number => {
+    process.stderr.write(`replay: ${why}\nSee ${called} --help\n`);
+    return EXIT_USAGE;
+  };
+  const parsed = parse(args);
   if (parsed.ok === 'help') {
-    process.stdout.write(HELP);
+    process.stdout.write(replayHelp(called));
     return EXIT_OK;
   }
   if (!parsed.ok) return usage(parsed.why);
@@ -88,11 +95,6 @@ async function main(): Promise<number> {
     if (error instanceof OptionError) return usage(error.message);
     throw error;
   }
-}
-
-function usage(why: string): number {
-  process.stderr.write(`replay: ${why}\nSee npm run replay -- --help\n`);
-  return EXIT_USAGE;
 }
 
 function parse(args: string[]): Parsed {

@@ -17,6 +17,7 @@ import { parse } from 'yaml';
 import { type RunningPod, startPod } from '../../deploy/local/pod.ts';
 import { exposition } from '../../worker/scaling/exposition.ts';
 import { type Dashboard, expressionsOf } from '../support/dashboard.ts';
+import { KUBERNETES_METRICS } from '../support/kubernetes-metrics.ts';
 import { lacksPrometheus, type PrometheusServer, startPrometheus } from '../support/prometheus-server.ts';
 
 /** A pod knows its capacity after ten busy seconds; the rest is there after two scrapes. */
@@ -26,30 +27,6 @@ const BATCH_TICKS = 2_000;
 /** So that hard is seen, and most of the time is not. */
 const HARD_EVERY_BATCHES = 40;
 const FEEDBACK_TOKEN = 'token-of-a-foreign-store';
-
-const KUBERNETES = `# TYPE kube_pod_status_phase gauge
-kube_pod_status_phase{namespace="market-data",pod="mdp-pipeline-a",phase="Running"} 1
-kube_pod_status_phase{namespace="market-data",pod="mdp-pipeline-a",phase="Pending"} 0
-kube_pod_status_phase{namespace="market-data",pod="mdp-pipeline-b",phase="Running"} 0
-# TYPE kube_pod_container_status_restarts_total counter
-kube_pod_container_status_restarts_total{namespace="market-data",pod="mdp-pipeline-a",container="pipeline"} 0
-# TYPE kube_horizontalpodautoscaler_status_current_replicas gauge
-kube_horizontalpodautoscaler_status_current_replicas{namespace="market-data",horizontalpodautoscaler="keda-hpa-mdp-pipeline-scaler"} 1
-# TYPE kube_horizontalpodautoscaler_status_desired_replicas gauge
-kube_horizontalpodautoscaler_status_desired_replicas{namespace="market-data",horizontalpodautoscaler="keda-hpa-mdp-pipeline-scaler"} 1
-# TYPE kube_horizontalpodautoscaler_spec_min_replicas gauge
-kube_horizontalpodautoscaler_spec_min_replicas{namespace="market-data",horizontalpodautoscaler="keda-hpa-mdp-pipeline-scaler"} 1
-# TYPE kube_horizontalpodautoscaler_spec_max_replicas gauge
-kube_horizontalpodautoscaler_spec_max_replicas{namespace="market-data",horizontalpodautoscaler="keda-hpa-mdp-pipeline-scaler"} 10
-# TYPE kube_horizontalpodautoscaler_status_condition gauge
-kube_horizontalpodautoscaler_status_condition{namespace="market-data",horizontalpodautoscaler="keda-hpa-mdp-pipeline-scaler",condition="ScalingActive",status="true"} 1
-# TYPE kube_secret_created gauge
-kube_secret_created{namespace="market-data",secret="mdp-pipeline"} 1.7e9
-# TYPE certmanager_certificate_expiration_timestamp_seconds gauge
-certmanager_certificate_expiration_timestamp_seconds{namespace="market-data",name="ingress"} 4e9
-# TYPE probe_ssl_earliest_cert_expiry gauge
-probe_ssl_earliest_cert_expiry 4e9
-`;
 
 const EDGE = exposition({
   atMs: 0,
@@ -99,7 +76,7 @@ describe.skipIf(lacksPrometheus)('a real Prometheus that scrapes a real pod', ()
     });
     others = createServer((request, response) => {
       response.setHeader('content-type', 'text/plain; version=0.0.4');
-      response.end(request.url === '/edge' ? EDGE : KUBERNETES);
+      response.end(request.url === '/edge' ? EDGE : KUBERNETES_METRICS);
     });
     await new Promise<void>((resolve) => others.listen(0, '127.0.0.1', resolve));
     const other = `127.0.0.1:${(others.address() as AddressInfo).port}`;

@@ -3,17 +3,19 @@
  * rules that it is given. Where none is installed {@link lacksPrometheus} is true, and its tests are skipped by name.
  */
 
-import { spawn, spawnSync } from 'node:child_process';
+import { execFile, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import { freePorts } from './user-process.ts';
 
 /** Replays nothing and has no data: a loaded machine needs a second or two. */
 const START_TIMEOUT_MS = 30_000;
 const LOOK_INTERVAL_MS = 50;
+const run = promisify(execFile);
 
 export const lacksPrometheus = ['prometheus', 'promtool'].some(
   (program) => spawnSync(program, ['--version']).error !== undefined,
@@ -46,14 +48,24 @@ interface ScrapeConfig {
   static_configs: { targets: string[]; labels?: Record<string, string> }[];
   metrics_path?: string;
   honor_labels?: boolean;
+  authorization?: { type: 'Bearer'; credentials: string };
 }
 
-/** Scrapes every second; `rules` is the text of a rules file. Resolves when it is ready. */
+/**
+ * Scrapes every second; `rules` is the text of a rules file, `history` what it has scraped before, as OpenMetrics text
+ * with times. Resolves when it is ready.
+ */
 export async function startPrometheus(
   scrapeConfigs: readonly ScrapeConfig[],
   rules = 'groups: []\n',
+  history?: string,
 ): Promise<PrometheusServer> {
   const directory = await mkdtemp(join(tmpdir(), 'mdp-prometheus-'));
+  if (history !== undefined) {
+    const [from, to] = [join(directory, 'history.txt'), join(directory, 'data')];
+    await writeFile(from, history);
+    await run('promtool', ['tsdb', 'create-blocks-from', 'openmetrics', from, to]);
+  }
   const [port] = await freePorts(1);
   const url = `http://127.0.0.1:${port}`;
   await writeFile(join(directory, 'rules.yaml'), rules);

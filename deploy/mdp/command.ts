@@ -13,7 +13,7 @@ export const EXIT_INTERRUPTED = 130;
 export interface Command {
   help: string;
   /** `args` is what stands behind the command's name. Resolves with the exit code; throws a {@link UsageError}. */
-  run(args: string[]): Promise<number>;
+  run: (args: string[]) => Promise<number>;
 }
 
 /** Its message is for whoever typed the command. */

@@ -59,7 +59,7 @@ const ROOMS: Readonly<Record<string, Room>> = {
   },
   // The command line checks settings with the very code that reads them, and pushes as the replay does.
   'deploy/mdp/': {
-    knows: ['pipeline/contract/', 'pipeline/config.ts', 'worker/settings.ts', 'deploy/replay/'],
+    knows: ['pipeline/contract/', 'pipeline/config.ts', 'worker/settings.ts', 'deploy/replay/', 'deploy/simulate/'],
     packages: ['yaml'],
     node: true,
   },

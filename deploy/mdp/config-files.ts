@@ -39,7 +39,7 @@ export function workerSettings(where: string, environment: Environment): Given {
   return { settings: envFile(read(where)), ...NOTHING };
 }
 
-const WORKER_NAMES = new Set([
+export const WORKER_NAMES: ReadonlySet<string> = new Set([
   'CLUSTER_URL',
   'EDGE_SECRET',
   'PROVIDER_CREDENTIALS',

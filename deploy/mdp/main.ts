@@ -32,7 +32,7 @@ ${Object.entries(COMMANDS)
 Each has --help, which tells the rest, and --json for programs. Addresses are those of "npm start" unless given.
 Colours are for terminals, and not when NO_COLOR is set.
 
-Exit codes: 0 well; 1 not well, and the output says what; 2 wrong usage; 130 stopped by Ctrl-C.
+Exit codes: 0 well; 1 not well, and the output says what; 2 wrong usage; 130 a push that Ctrl-C stopped.
 
 Start with
   npm start                              in one terminal

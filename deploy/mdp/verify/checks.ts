@@ -51,7 +51,7 @@ export const CHECKS = {
   'watch.rules': { step: 'watch', area: 'prometheus', title: 'every alert is loaded, and evaluated' },
   'watch.can-fire': { step: 'watch', area: 'prometheus', title: 'every alert can fire' },
   'kube.monitor': { step: 'prometheus', area: 'kube', title: 'the ServiceMonitor selects the Service' },
-  'kube.scaledobject': { step: 'scaling', area: 'kube', title: 'the ScaledObject has 1 to 10 pods, and is ready' },
+  'kube.scaledobject': { step: 'scaling', area: 'kube', title: 'the ScaledObject has the limits meant, and is ready' },
   'kube.hpa': { step: 'scaling', area: 'kube', title: 'the HPA knows its targets' },
   'scaling.queries': { step: 'scaling', area: 'prometheus', title: "the scaler's queries answer" },
   'edge.health': { step: 'edge', area: 'edge', title: '/health says healthy' },

@@ -20,6 +20,7 @@ import { type Area, AREAS, CHECKS, type Result } from './checks.ts';
 import { checkEdge, type EdgeSite, PROBE_SYMBOL } from './edge.ts';
 import { checkFirstDay, FIRST_DAY } from './first-day.ts';
 import { checkKube, scalerQueries } from './kube.ts';
+import { type Limits, shippedLimits } from './limits.ts';
 import { Kubectl } from './kubectl.ts';
 import { checkPod } from './pod.ts';
 import { checkPrometheus } from './prometheus.ts';
@@ -43,6 +44,7 @@ What to look at
   --kube               also the cluster's own objects, through kubectl: image, port, pods, Service, ScaledObject, HPA
   --context NAME       kubectl's context; default: the current one
   --namespace NAME     default ${NAMESPACE_DEFAULT}
+  --replicas MIN-MAX   limits of the ScaledObject; default: those of deploy/keda (1-10) or of one of the overlays
   --only AREAS         some of ${AREAS.join(', ')}, with a comma between them
   --first-day          also the success criteria of the first 24 hours, ${FIRST_DAY.length} queries to Prometheus
 
@@ -70,7 +72,8 @@ interface Options {
   clusterUrl: string;
   prometheusUrl: string;
   edge: Omit<EdgeSite, 'nowMs' | 'clusterUrl'>;
-  kubectl: Kubectl;
+  cluster: ConstructorParameters<typeof Kubectl>[0];
+  limits: () => Iterable<Limits>;
   areas: ReadonlySet<Area>;
   firstDay: boolean;
   waitMs: number;
@@ -93,10 +96,11 @@ async function run(args: string[]): Promise<number> {
 
 /** Looks everywhere at once; the report is in the order of the guide all the same. */
 async function verify(options: Options): Promise<Report> {
-  const { areas, clusterUrl, prometheusUrl, edge, kubectl } = options;
+  const { areas, clusterUrl, prometheusUrl, edge, cluster } = options;
+  const kubectl = new Kubectl(cluster);
   const inKubernetes = areas.has('kube');
   const looks: Promise<Result[]>[] = [];
-  if (inKubernetes) looks.push(checkKube(kubectl));
+  if (inKubernetes) looks.push(checkKube(kubectl, options.limits));
   if (areas.has('pod')) looks.push(checkPod(clusterUrl));
   if (areas.has('edge')) {
     const site = { ...edge, clusterUrl: areas.has('pod') ? clusterUrl : undefined, nowMs: Date.now() };
@@ -134,6 +138,7 @@ function parse(args: string[]): Options {
       kube: { type: 'boolean', default: false },
       context: { type: 'string' },
       namespace: { type: 'string', default: NAMESPACE_DEFAULT },
+      replicas: { type: 'string' },
       only: { type: 'string' },
       'first-day': { type: 'boolean', default: false },
       provider: { type: 'string', default: PROVIDER_DEFAULT },
@@ -162,12 +167,20 @@ function parse(args: string[]): Options {
       why: found.ok ? '' : found.why,
       scalingToken: tokenFor(edgeUrl, values['scaling-token'], process.env['SCALING_TOKEN'], local.scalingToken),
     },
-    kubectl: new Kubectl({ context: values.context, namespace: values.namespace }),
+    cluster: { context: values.context, namespace: values.namespace },
+    limits: limitsOf(values.replicas),
     areas,
     firstDay: values['first-day'],
     waitMs: wholeNumber(values.wait, '--wait', 0, WAIT_MAX_SECONDS) * 1000,
     json: values.json,
   };
+}
+
+function limitsOf(replicas: string | undefined): () => Iterable<Limits> {
+  if (replicas === undefined) return shippedLimits;
+  const [, min, max] = /^(\d{1,4})-(\d{1,4})$/.exec(replicas) ?? [];
+  if (min === undefined || max === undefined) throw new UsageError('--replicas must be MIN-MAX, such as 1-10');
+  return () => [{ min: Number(min), max: Number(max), of: '--replicas' }];
 }
 
 function areasOf(only: string | undefined, kube: boolean): Set<Area> {

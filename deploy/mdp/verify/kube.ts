@@ -5,6 +5,7 @@
 
 import { shown } from '../ask.ts';
 import { type CHECKS, fail, pass, type Result, skip } from './checks.ts';
+import type { Limits } from './limits.ts';
 import { at, type KubeObject, type Kubectl, objectsAt } from './kubectl.ts';
 
 const NAME = 'mdp-pipeline';
@@ -13,13 +14,12 @@ const PORT = 8000;
 const SCALED_OBJECT = 'mdp-pipeline-scaler';
 const HPA = `keda-hpa-${SCALED_OBJECT}`;
 const SELECTOR = `app=${NAME}`;
-/** Source: rollout guide, step 6. */
-const REPLICAS = { min: 1, max: 10 };
 const LOG_LINES = 50;
 
 type Name = keyof typeof CHECKS;
 
-export async function checkKube(kubectl: Kubectl): Promise<Result[]> {
+/** `limits`: how few and how many pods are meant. */
+export async function checkKube(kubectl: Kubectl, limits: () => Iterable<Limits>): Promise<Result[]> {
   const [deployment, pods] = await Promise.all([kubectl.get('deployment', NAME), kubectl.get('pods', '-l', SELECTOR)]);
   if (!pods.ok) {
     const rest: Name[] = [
@@ -46,11 +46,13 @@ export async function checkKube(kubectl: Kubectl): Promise<Result[]> {
     ...(container === undefined
       ? notDeployed(deployment.ok ? `it has no container ${CONTAINER}` : deployment.why)
       : [checkImage(container), await checkPort(kubectl, container), checkPods(running, shown(container['image']))]),
-    await checkService(kubectl),
-    await checkLog(kubectl),
-    await checkMonitor(kubectl),
-    await checkScaledObject(kubectl),
-    await checkHpa(kubectl),
+    ...(await Promise.all([
+      checkService(kubectl),
+      checkLog(kubectl),
+      checkMonitor(kubectl),
+      checkScaledObject(kubectl, limits),
+      checkHpa(kubectl),
+    ])),
   ];
 }
 
@@ -191,7 +193,7 @@ export async function scalerQueries(kubectl: Kubectl): Promise<Map<string, strin
   return new Map(queries);
 }
 
-async function checkScaledObject(kubectl: Kubectl): Promise<Result> {
+async function checkScaledObject(kubectl: Kubectl, limits: () => Iterable<Limits>): Promise<Result> {
   const scaler = await kubectl.get('scaledobject', SCALED_OBJECT);
   if (!scaler.ok) {
     const next =
@@ -201,8 +203,15 @@ async function checkScaledObject(kubectl: Kubectl): Promise<Result> {
   const [min, max] = [at(scaler.value, 'spec', 'minReplicaCount'), at(scaler.value, 'spec', 'maxReplicaCount')];
   const conditions = new Map(objectsAt(scaler.value, 'status', 'conditions').map(({ type, ...rest }) => [type, rest]));
   const fact = `min ${shown(min)}, max ${shown(max)}, Ready ${shown(conditions.get('Ready')?.['status'])}`;
-  if (min !== REPLICAS.min || max !== REPLICAS.max) {
-    const next = `The guide has ${REPLICAS.min} to ${REPLICAS.max}: apply deploy/keda/scaledobject-pipeline.yaml or one overlay.`;
+  const meant = [];
+  for (const one of limits()) {
+    meant.push(one);
+    if (one.min === min && one.max === max) break;
+  }
+  const last = meant.at(-1);
+  if (last?.min !== min || last?.max !== max) {
+    const known = meant.map((one) => `${one.min} to ${one.max} (${one.of})`).join(', ');
+    const next = `Meant are ${known}: apply one of these, or say what you mean with --replicas MIN-MAX.`;
     return fail('kube.scaledobject', fact, next, 'deploy-the-pods');
   }
   if (conditions.get('Ready')?.['status'] !== 'True') {

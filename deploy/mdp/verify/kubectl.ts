@@ -14,7 +14,9 @@ export type KubeAnswer<Value> =
 /** What the API server gives; members are looked at where they are used. */
 export type KubeObject = Record<string, unknown>;
 
+/** Invariant: the same question is asked once, and has one answer, however many checks ask it. */
 export class Kubectl {
+  readonly #asked = new Map<string, Promise<KubeAnswer<string>>>();
   readonly #flags: readonly string[];
 
   constructor({ context, namespace }: { context: string | undefined; namespace: string }) {
@@ -30,6 +32,13 @@ export class Kubectl {
   }
 
   run(...args: string[]): Promise<KubeAnswer<string>> {
+    const question = args.join(' ');
+    const asking = this.#asked.get(question) ?? this.#run(args);
+    this.#asked.set(question, asking);
+    return asking;
+  }
+
+  #run(args: readonly string[]): Promise<KubeAnswer<string>> {
     const options = { timeout: KUBECTL_TIMEOUT_MS, maxBuffer: OUTPUT_MAX_BYTES };
     return new Promise((resolve) => {
       execFile('kubectl', [...this.#flags, ...args], options, (error, stdout, stderr) => {

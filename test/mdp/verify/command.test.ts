@@ -224,7 +224,7 @@ describe.skipIf(lacksPrometheus)('mdp verify', { timeout: 60_000 }, () => {
   });
 
   it('names an alert that cannot fire: step 5, with the alert and the metric', async () => {
-    const found = await report(['--prometheus', misspelt.url, '--only', 'prometheus', '--wait', '3']);
+    const found = await report(['--prometheus', misspelt.url, '--only', 'prometheus']);
     const said = theFailure(found, 'watch.can-fire');
     expect(said).toContain('PipelineBooksResidue: no pipeline_residue_ticks');
     expect(said).toContain('PipelineRateScaleLow: no pipeline_rate_scale_factor has a label phase');
@@ -276,10 +276,10 @@ describe.skipIf(lacksPrometheus)('mdp verify', { timeout: 60_000 }, () => {
   });
 
   /** `change` is put over the healthy state; undefined removes an object. */
-  async function inCluster(change: ClusterState): Promise<Report & { code: number }> {
+  async function inCluster(change: ClusterState, args: string[] = []): Promise<Report & { code: number }> {
     const directory = join(home, 'faulty-bin');
     await fakeKubectl(directory, { ...structuredClone(cluster), ...change });
-    return report(['--only', 'kube'], { PATH: `${directory}:${process.env['PATH']}` });
+    return report(['--only', 'kube', ...args], { PATH: `${directory}:${process.env['PATH']}` });
   }
 
   it('names a missing Service: step 2', async () => {
@@ -312,12 +312,18 @@ describe.skipIf(lacksPrometheus)('mdp verify', { timeout: 60_000 }, () => {
     const faulty = structuredClone(cluster);
     containerOf(faulty)['image'] = 'your-registry.example.com/mdp-pipeline:0.9.0';
     const scaler = faulty['scaledobject/mdp-pipeline-scaler'] as { spec: Record<string, unknown> };
-    scaler.spec['maxReplicaCount'] = 3;
+    scaler.spec['maxReplicaCount'] = 4;
     const found = await inCluster(faulty);
     expect(failed(found)).toEqual(['kube.image', 'kube.pods', 'kube.scaledobject']);
     expect(JSON.stringify(found)).toContain('run the sed line');
     expect(JSON.stringify(found)).toContain(`runs ${IMAGE}`);
-    expect(JSON.stringify(found)).toContain('min 1, max 3');
+    expect(JSON.stringify(found)).toContain('min 1, max 4');
+    expect(JSON.stringify(found)).toContain('2 to 10 (production)');
+  });
+
+  it('takes the limits of a shipped overlay, and those that the operator means', async () => {
+    expect(failed(await inCluster(limited(cluster, 2, 10)))).toEqual([]);
+    expect(failed(await inCluster(limited(cluster, 1, 20), ['--replicas', '1-20']))).toEqual([]);
   });
 
   it('says by name that there is no kubectl', async () => {
@@ -352,6 +358,13 @@ function theFailure(found: Report & { code: number }, check: string): string {
   return [fact, next, chapter].join('\n');
 }
 
+/** The ScaledObject of `state`, with other limits. */
+function limited(state: ClusterState, min: number, max: number): ClusterState {
+  const scaler = structuredClone(state['scaledobject/mdp-pipeline-scaler']) as { spec: Record<string, unknown> };
+  Object.assign(scaler.spec, { minReplicaCount: min, maxReplicaCount: max });
+  return { 'scaledobject/mdp-pipeline-scaler': scaler };
+}
+
 function containerOf(state: ClusterState): Record<string, unknown> {
   const deployment = state['deployment/mdp-pipeline'] as {
     spec: { template: { spec: { containers: Record<string, unknown>[] } } };
@@ -368,6 +381,7 @@ describe('what mdp verify says', () => {
     [['--provider', 'a b'], /--provider must be/],
     [['--secret', 'a', '--token', 'b'], /not both/],
     [['--only', 'pod', '--first-day'], /--first-day asks Prometheus/],
+    [['--replicas', '10'], /--replicas must be MIN-MAX/],
     [['--kub'], /Unknown option '--kub'/],
     [['extra'], /Unexpected argument 'extra'/],
   ])('to wrong usage is what is wrong: %j', async (args, why) => {

@@ -18,7 +18,7 @@ import { listDeadLetters, replayDeadLetters } from './source/dead-letters.ts';
 import { takeFeedback } from './source/feedback.ts';
 import { FeedbackPoller } from './source/feedback-poller.ts';
 import { type Answer, createHttpServer, type Handler, type Route } from './source/http.ts';
-import { readQuotes, readTrades } from './source/read-back.ts';
+import { readQuotes, readSymbols, readTrades } from './source/read-back.ts';
 import { readReceipt } from './source/receipts.ts';
 import { TickIntake } from './source/ticks.ts';
 import { Books } from './telemetry/books.ts';
@@ -204,6 +204,7 @@ export function createPod({
         pattern: /^\/v1\/ticks\/([^/]+)$/,
         handle: (request, [provider = '']) => timed(intake.handle(request, provider)),
       },
+      { method: 'GET', pattern: /^\/v1\/symbols\/([^/]+)$/, handle: readSymbols(store) },
       { method: 'GET', pattern: /^\/v1\/trades\/([^/]+)\/([^/]+)$/, handle: readTrades(store) },
       { method: 'GET', pattern: /^\/v1\/quotes\/([^/]+)\/([^/]+)$/, handle: readQuotes(store) },
       { method: 'GET', pattern: /^\/v1\/receipts\/([^/]+)\/([^/]+)$/, handle: guardedBy(access, readReceipt(store)) },

@@ -22,14 +22,18 @@ const LINES_DEFAULT = 10;
 /** What a pod gives at most in one answer. */
 const LINES_MAX = 1_000;
 const SYMBOLS_MAX = 50;
+/** Each costs the pod two reads a look. */
+const SYMBOLS_UNNAMED = 20;
+const SYMBOLS_EVERY_LOOKS = 5;
 const INTERVAL_DEFAULT_MS = 1_000;
 const KINDS = ['trades', 'quotes'] as const;
 type Kind = (typeof KINDS)[number];
 
 const HELP = `Shows the newest stored ticks of a provider, oldest first, and goes on with those that follow: did my data land?
 
-  npx mdp tail PROVIDER SYMBOL [SYMBOL …] [options]
+  npx mdp tail PROVIDER [SYMBOL …] [options]
 
+  SYMBOL            without any, the first ${SYMBOLS_UNNAMED} that the provider has, and new ones as they come
   --cluster URL     a pod; default ${POD_DEFAULT}
   --only KIND       ${KINDS.join(' or ')}; default: both
   --lines N         ticks of each symbol and kind to begin with, 0 to ${LINES_MAX}; default ${LINES_DEFAULT}
@@ -43,7 +47,7 @@ time: one that comes after a later one of its symbol was shown is stored, and no
 Exit codes: 0 ended, or stopped by Ctrl-C; 1 the pod could not be asked; 2 wrong usage.
 
 Examples
-  npx mdp tail ibkr AAPL
+  npx mdp tail ibkr
   npx mdp tail demo AAPL MSFT --only trades --lines 3
   npx mdp tail ibkr AAPL --no-follow --json
 `;
@@ -65,11 +69,20 @@ type Tick = Record<string, unknown> & { ts: string; id: string };
 
 async function run(args: string[]): Promise<number> {
   const options = parse(args);
-  const feeds = options.symbols.flatMap((symbol) => options.kinds.map((kind) => new Feed(options, kind, symbol)));
   const stopping = stoppedByUser();
   try {
-    for (let first = true; !stopping.signal.aborted; first = false) {
-      const looks = await Promise.all(feeds.map((feed) => (first ? feed.newest() : feed.next())));
+    const feeds = new Map<string, Feed[]>();
+    for (let number = 0; !stopping.signal.aborted; number += 1) {
+      if (number % SYMBOLS_EVERY_LOOKS === 0) {
+        for (const symbol of await symbolsOf(options)) {
+          if (!feeds.has(symbol))
+            feeds.set(
+              symbol,
+              options.kinds.map((kind) => new Feed(options, kind, symbol)),
+            );
+        }
+      }
+      const looks = await Promise.all([...feeds.values()].flat().map((feed) => feed.look()));
       const ticks = looks.flat().toSorted((left, right) => (left.ts < right.ts ? -1 : 1));
       for (const tick of ticks) {
         if (options.json) printJson(tick);
@@ -86,6 +99,14 @@ async function run(args: string[]): Promise<number> {
   }
 }
 
+/** Those that were named, else the first that there are. */
+async function symbolsOf({ url, provider, symbols }: Options): Promise<readonly string[]> {
+  if (symbols.length > 0) return symbols;
+  const answer = await askPod(url, `/v1/symbols/${provider}?limit=${SYMBOLS_UNNAMED}`);
+  const known = answer['symbols'];
+  return Array.isArray(known) ? known.filter((symbol) => typeof symbol === 'string') : [];
+}
+
 /** One symbol's trades or quotes. Invariant: no tick comes out of it twice. */
 class Feed {
   readonly #options: Options;
@@ -95,6 +116,7 @@ class Feed {
   #shownOfNewest = new Set<string>();
 
   readonly #kind: Kind;
+  #looked = false;
 
   constructor(options: Options, kind: Kind, symbol: string) {
     this.#options = options;
@@ -102,13 +124,20 @@ class Feed {
     this.#path = `/v1/${kind}/${options.provider}/${encodeURIComponent(symbol)}`;
   }
 
-  async newest(): Promise<Tick[]> {
+  /** The first time the newest, then those that follow; oldest first. */
+  look(): Promise<Tick[]> {
+    const isFirst = !this.#looked;
+    this.#looked = true;
+    return isFirst ? this.#newest() : this.#next();
+  }
+
+  async #newest(): Promise<Tick[]> {
     const ticks = await this.#ask(`limit=${Math.max(1, this.#options.lines)}`);
     this.#shown(ticks);
     return this.#options.lines === 0 ? [] : ticks;
   }
 
-  async next(): Promise<Tick[]> {
+  async #next(): Promise<Tick[]> {
     const from = this.#newestTs === undefined ? '' : `&from=${encodeURIComponent(this.#newestTs)}`;
     const ticks = await this.#ask(`limit=${LINES_MAX}${from}`);
     if (ticks.length === LINES_MAX) {
@@ -168,7 +197,6 @@ function parse(args: string[]): Options {
   const [provider, ...symbols] = positionals;
   if (provider === undefined) throw new UsageError('which PROVIDER?');
   if (!isProvider(provider)) throw new UsageError(`PROVIDER must be ${PROVIDER_RULE}`);
-  if (symbols.length === 0) throw new UsageError('which SYMBOL?');
   if (symbols.length > SYMBOLS_MAX) throw new UsageError(`at most ${SYMBOLS_MAX} symbols at a time`);
   const { only } = values;
   const kinds = KINDS.filter((kind) => only === undefined || kind === only);

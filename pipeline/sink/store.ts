@@ -99,6 +99,8 @@ export interface Store {
    * places in `batch.columns`. The ledger stays as it is.
    */
   replay(batch: StoreBatch): Promise<WriteOutcome>;
+  /** The first of a provider's symbols by their code points, at most `limit`. */
+  readSymbols(provider: string, limit: number): Promise<string[]>;
   readTrades(query: TickQuery): Promise<TradeRecord[]>;
   readQuotes(query: TickQuery): Promise<QuoteRecord[]>;
   readLedger(provider: string, batchId: string): Promise<LedgerRecord | undefined>;

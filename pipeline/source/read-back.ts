@@ -56,8 +56,25 @@ export interface StoredQuote extends StoredTick {
 }
 
 export interface TickReader {
+  readSymbols(provider: string, limit: number): Promise<string[]>;
   readTrades(query: ReadQuery): Promise<StoredTrade[]>;
   readQuotes(query: ReadQuery): Promise<StoredQuote[]>;
+}
+
+/** `GET /v1/symbols/{provider}?limit=`: 200 with the provider's first `symbols`; 400; 503. */
+export function readSymbols(
+  reader: TickReader,
+): (_: IncomingMessage, parts: readonly string[], url: URL) => Promise<Answer> {
+  return async (_request, [provider = ''], url) => {
+    if (!isProvider(provider)) return problemAnswer(problem('bad-request', `a provider name is ${PROVIDER_RULE}`));
+    const limit = readLimit(url);
+    if (limit === undefined) return problemAnswer(problem('bad-request', LIMIT_RULE));
+    try {
+      return json(200, { provider, symbols: await reader.readSymbols(provider, limit) });
+    } catch {
+      return storeAway();
+    }
+  };
 }
 
 /** `GET /v1/trades/{provider}/{symbol}?from=&to=&limit=`: 200 with `trades`, newest first; 400; 503. */
@@ -138,11 +155,16 @@ function readQuery([provider = '', symbol = '']: readonly string[], url: URL): R
   if (fromNs === undefined || toNs === undefined) {
     return 'from and to must be RFC 3339 (with "+" as %2B) or epoch nanoseconds';
   }
+  const limit = readLimit(url);
+  return limit === undefined ? LIMIT_RULE : { provider, symbol, fromNs, toNs, limit };
+}
+
+const LIMIT_RULE = `limit must be 1 to ${READ_LIMIT_MAX}`;
+
+function readLimit(url: URL): number | undefined {
   const limit = url.searchParams.get('limit') ?? String(READ_LIMIT_DEFAULT);
-  if (!/^\d{1,9}$/.test(limit) || Number(limit) < 1 || Number(limit) > READ_LIMIT_MAX) {
-    return `limit must be 1 to ${READ_LIMIT_MAX}`;
-  }
-  return { provider, symbol, fromNs, toNs, limit: Number(limit) };
+  const isGood = /^\d{1,9}$/.test(limit) && Number(limit) >= 1 && Number(limit) <= READ_LIMIT_MAX;
+  return isGood ? Number(limit) : undefined;
 }
 
 function readInstant(text: string | null, fallback: bigint): bigint | undefined {

@@ -36,6 +36,25 @@ export async function selectQuotes(session: Session, query: TickQuery): Promise<
   return (await select(session, QUOTES, query)) as unknown as QuoteRecord[];
 }
 
+/** From one symbol to the next along the primary key: as many steps as there are symbols, whatever the rows. */
+function walkSymbols(table: string): string {
+  const next = `SELECT min(symbol) FROM ${table} WHERE provider = $1`;
+  return `(
+    WITH RECURSIVE walk (symbol) AS (
+      ${next}
+      UNION ALL SELECT (${next} AND symbol > walk.symbol) FROM walk WHERE walk.symbol IS NOT NULL
+    ) SELECT symbol FROM walk WHERE symbol IS NOT NULL LIMIT $2)`;
+}
+
+const SYMBOLS = `
+  SELECT symbol FROM (${walkSymbols('trades')} UNION ${walkSymbols('quotes')}) AS walked
+  ORDER BY symbol COLLATE "C" LIMIT $2`;
+
+export async function selectSymbols(session: Session, provider: string, limit: number): Promise<string[]> {
+  const { rows } = await session.query(SYMBOLS, [provider, limit]);
+  return rows.map(({ symbol }) => String(symbol));
+}
+
 const LEDGER = `
   SELECT stored, duplicates, rejected::text AS rejected, ignored_fields, stored_at, pod FROM batches
   WHERE provider = $1 AND batch = $2`;

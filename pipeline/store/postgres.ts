@@ -28,7 +28,7 @@ import { selectDeadLetters } from './postgres-dead-letters.ts';
 import { CallTimeoutError, failureDetail, failureKind, isCheckViolation, isWrongAddress } from './postgres-failure.ts';
 import { forgetOld } from './postgres-forget.ts';
 import { Partitions } from './postgres-partitions.ts';
-import { selectLedger, selectQuotes, selectTrades } from './postgres-read.ts';
+import { selectLedger, selectQuotes, selectSymbols, selectTrades } from './postgres-read.ts';
 import {
   inRehearsal,
   inSession,
@@ -149,6 +149,10 @@ export class PostgresStore implements Store {
       inTransaction(session, this.#limits, () => recordCheck(session, origin)),
     );
     return outcome.ok ? null : outcome;
+  }
+
+  readSymbols(provider: string, limit: number): Promise<string[]> {
+    return this.#read((session) => selectSymbols(session, provider, limit));
   }
 
   readTrades(query: TickQuery): Promise<TradeRecord[]> {

@@ -38,6 +38,7 @@ export interface SqliteWriterJobs {
 }
 
 export interface SqliteReaderJobs {
+  symbols: Job<{ provider: string; limit: number }, string[]>;
   trades: Job<{ query: TickQuery }, TradeRecord[]>;
   quotes: Job<{ query: TickQuery }, QuoteRecord[]>;
   ledger: Job<{ provider: string; batchId: string }, LedgerRecord | undefined>;

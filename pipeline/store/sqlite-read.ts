@@ -18,7 +18,10 @@ const QUOTE_COLUMNS =
   'symbol, ts AS tsNs, id, bid_price AS bidPrice, bid_size AS bidSize, ask_price AS askPrice, ask_size AS askSize, ' +
   'venue, conditions, stored_at_ms AS storedAtMs, pod';
 
+const SYMBOLS = `${walkSymbols('trades')} UNION ${walkSymbols('quotes')} ORDER BY symbol LIMIT $limit`;
+
 export class SqliteReads {
+  readonly #symbols: StatementSync;
   readonly #trades: StatementSync;
   readonly #quotes: StatementSync;
   readonly #ledger: StatementSync;
@@ -26,6 +29,7 @@ export class SqliteReads {
   readonly #deadLettersOfBatch: StatementSync;
 
   constructor(db: DatabaseSync) {
+    this.#symbols = db.prepare(SYMBOLS);
     this.#trades = db.prepare(selectTicks(TRADE_COLUMNS, 'trades'));
     this.#quotes = db.prepare(selectTicks(QUOTE_COLUMNS, 'quotes'));
     this.#trades.setReadBigInts(true);
@@ -36,6 +40,10 @@ export class SqliteReads {
     );
     this.#deadLetters = db.prepare(selectDeadLetters(''));
     this.#deadLettersOfBatch = db.prepare(selectDeadLetters('AND batch = ?'));
+  }
+
+  symbols(provider: string, limit: number): string[] {
+    return this.#symbols.all({ provider, limit }).map(({ symbol }) => String(symbol));
   }
 
   trades(query: TickQuery): TradeRecord[] {
@@ -77,6 +85,16 @@ export class SqliteReads {
       pod: String(row['pod']),
     }));
   }
+}
+
+/** From one symbol to the next along the primary key: as many steps as there are symbols, whatever the rows. */
+function walkSymbols(table: string): string {
+  const next = `SELECT min(symbol) FROM ${table} WHERE provider = $provider`;
+  return `SELECT symbol FROM (
+    WITH RECURSIVE walk (symbol) AS (
+      ${next}
+      UNION ALL SELECT (${next} AND symbol > walk.symbol) FROM walk WHERE walk.symbol IS NOT NULL
+    ) SELECT symbol FROM walk WHERE symbol IS NOT NULL LIMIT $limit)`;
 }
 
 function selectTicks(columns: string, table: string): string {

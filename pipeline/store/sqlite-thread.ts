@@ -40,6 +40,7 @@ function open(): { db: DatabaseSync; run: Run } {
 function readerJobs(db: DatabaseSync): SqliteHandlers<SqliteReaderJobs> {
   const reads = new SqliteReads(db);
   return {
+    symbols: ({ provider, limit }) => reads.symbols(provider, limit),
     trades: ({ query }) => reads.trades(query),
     quotes: ({ query }) => reads.quotes(query),
     ledger: ({ provider, batchId }) => reads.ledger(provider, batchId),

@@ -103,6 +103,10 @@ export class SqliteStore implements Store {
     return outcomeOf(this.#writer.run('replay', { batch, nowMs: this.#options.nowMs() }), [batch]);
   }
 
+  readSymbols(provider: string, limit: number): Promise<string[]> {
+    return this.#reader.run('symbols', { provider, limit });
+  }
+
   readTrades(query: TickQuery): Promise<TradeRecord[]> {
     return this.#reader.run('trades', { query });
   }

@@ -94,7 +94,7 @@ describe('mdp', { timeout: 60_000 }, () => {
       expect(stderr).toMatch(why);
     }
     for (const [{ run }, args, why] of [
-      [tail, ['ibkr'], 'which SYMBOL?'],
+      [tail, ['ib kr'], 'PROVIDER must be'],
       [deadLetters, ['ibkr'], 'list or replay?'],
       [topCommand, ['--interval', '1'], '--interval must be a whole number of 100 to 3600000'],
       [config, [], 'config check'],
@@ -126,6 +126,11 @@ describe('mdp', { timeout: 60_000 }, () => {
       .split('\n')
       .map((line) => (JSON.parse(line) as { id: string }).id);
     expect(ids).toEqual(['23', '24', '25']);
+  });
+
+  it('needs no symbols: it shows those that there are', async () => {
+    const { stdout } = await mdp(['tail', 'ibkr', '--lines', '1', '--no-follow'], home);
+    expect(stdout).toMatch(/^2026-11-23T14:30:24\.0{9}Z +trade +PUSHED /m);
   });
 
   it('goes on with those that follow, each once, until it is stopped', async () => {

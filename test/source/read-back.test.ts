@@ -56,7 +56,20 @@ async function read(path: string): Promise<{ status: number; rows: Row[]; detail
 const idsOf = async (query: string): Promise<string> =>
   (await read(`trades/ibkr/AAPL${query}`)).rows.map(({ id }) => String(id)).join(' ');
 
+async function symbols(query: string): Promise<[number, Row]> {
+  const answer = await fetch(`${pod.url}/v1/symbols/${query}`);
+  return [answer.status, (await answer.json()) as Row];
+}
+
 describe('reading back', () => {
+  it('lists the symbols of a provider, at most as many as asked for', async () => {
+    expect(await symbols('ibkr')).toEqual([200, { provider: 'ibkr', symbols: ['AAPL', 'MANY', '株/B'] }]);
+    expect(await symbols('ibkr?limit=1')).toEqual([200, { provider: 'ibkr', symbols: ['AAPL'] }]);
+    expect(await symbols('nobody')).toEqual([200, { provider: 'nobody', symbols: [] }]);
+    for (const wrong of ['ibkr?limit=0', 'ibkr?limit=1001', 'a%20b'])
+      expect((await symbols(wrong))[0], wrong).toBe(400);
+  });
+
   it('gives a trade as it could be pushed again, with when and by which pod it was stored', async () => {
     const [row] = (await read(`trades/ibkr/${encodeURIComponent('株/B')}`)).rows;
     expect(row).toEqual({

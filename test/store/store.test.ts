@@ -89,6 +89,19 @@ describeEachStore('ticks and ledger', (bench) => {
       expect((await store().readTrades(query({ symbol: 'S298' }))).map(({ id }) => id)).toEqual(['998', '298']);
     });
 
+    it('have symbols that can be listed: each once, of trades and quotes, in the order of their code points', async () => {
+      await write(
+        storeBatch('b1', [
+          ...['B', 'a', 'B', '🚀', 'A'].map((symbol, at) => trade({ symbol, id: `${at}` })),
+          quote({ symbol: 'Q' }),
+        ]),
+      );
+      await write(storeBatch('b2', [trade({ symbol: 'OTHER' })], 'acme'));
+      expect(await store().readSymbols('ibkr', 10)).toEqual(['A', 'B', 'Q', 'a', '🚀']);
+      expect(await store().readSymbols('ibkr', 2)).toEqual(['A', 'B']);
+      expect(await store().readSymbols('nobody', 10)).toEqual([]);
+    });
+
     it('keep symbols and ids of any script', async () => {
       for (const [at, symbol] of ['株式会社', '🚀', 'Ünïcødé', "';DROP--", '%_', 'a\u0301'].entries()) {
         await write(storeBatch(`b${at}`, [trade({ symbol, id: symbol })]));

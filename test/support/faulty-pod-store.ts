@@ -70,6 +70,10 @@ export class FaultyStore implements Store {
     return this.#suffer(AWAY, () => this.#store.replay(batch));
   }
 
+  readSymbols(provider: string, limit: number): Promise<string[]> {
+    return this.#store.readSymbols(provider, limit);
+  }
+
   readTrades(query: TickQuery): Promise<TradeRecord[]> {
     return this.#store.readTrades(query);
   }

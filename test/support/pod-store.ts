@@ -87,6 +87,10 @@ export class ControllableStore implements Store {
     return this.#last.get(batchId);
   }
 
+  readSymbols(): Promise<string[]> {
+    return Promise.resolve([]);
+  }
+
   readTrades(): Promise<TradeRecord[]> {
     return Promise.resolve([]);
   }

@@ -21,6 +21,7 @@ import { type ClusterState, fakeKubectl, healthyCluster } from '../../support/fa
 import { KUBERNETES_METRICS } from '../../support/kubernetes-metrics.ts';
 import { mdp, type Ran } from '../../support/mdp-command.ts';
 import { lacksPrometheus, type PrometheusServer, startPrometheus } from '../../support/prometheus-server.ts';
+import { freePorts } from '../../support/user-process.ts';
 import { rewritingProxy } from '../../support/rewriting-proxy.ts';
 import { WriteLock } from '../../support/stored-ticks.ts';
 
@@ -37,6 +38,8 @@ const MISSPELT = EVERY_SECOND.replace('abs(pipeline_balance_residue_ticks)', 'ab
 describe.skipIf(lacksPrometheus)('mdp verify', { timeout: 60_000 }, () => {
   let home: string;
   let credentials: DevCredentials;
+  let podPort: number;
+  let edgePort: number;
   let pod: RunningPod;
   let bundle: string;
   let edge: RunningWorkerd;
@@ -49,8 +52,9 @@ describe.skipIf(lacksPrometheus)('mdp verify', { timeout: 60_000 }, () => {
   beforeAll(async () => {
     home = await mkdtemp(join(tmpdir(), 'mdp-verify-'));
     credentials = await devCredentials(join(home, 'data/dev-credentials.json'), { edgeUrl: '', podUrl: '' });
+    [podPort, edgePort] = (await freePorts(2)) as [number, number];
     const settings = {
-      MDP_PORT: '0',
+      MDP_PORT: String(podPort),
       MDP_STORE: `sqlite:${join(home, 'ticks.db')}`,
       MDP_EDGE_SECRETS: credentials.edgeSecret,
     };
@@ -58,17 +62,16 @@ describe.skipIf(lacksPrometheus)('mdp verify', { timeout: 60_000 }, () => {
       response.setHeader('content-type', 'text/plain; version=0.0.4');
       response.end(KUBERNETES_METRICS);
     });
-    kubernetes.listen(0, '127.0.0.1');
-    [pod, bundle, cluster] = await Promise.all([
+    await new Promise<void>((resolve) => kubernetes.listen(0, '127.0.0.1', resolve));
+    // A Prometheus takes five seconds to find its targets: meanwhile they are started.
+    [pod, bundle, cluster, prometheus, misspelt] = await Promise.all([
       startPod({ settings }),
       bundleWorker(join(home, 'bundle')),
       healthyCluster(IMAGE),
-    ]);
-    edge = await startEdge({});
-    [prometheus, misspelt] = await Promise.all([
       startPrometheus(scraping(), EVERY_SECOND),
       startPrometheus(scraping(), MISSPELT),
     ]);
+    edge = await startEdge({}, edgePort);
     await fakeKubectl(join(home, 'bin'), cluster);
   });
 
@@ -83,7 +86,7 @@ describe.skipIf(lacksPrometheus)('mdp verify', { timeout: 60_000 }, () => {
 
   let edges = 0;
   /** In front of the pod; a setting that is undefined is left out. */
-  function startEdge(change: Record<string, string | undefined>): Promise<RunningWorkerd> {
+  function startEdge(change: Record<string, string | undefined>, port = 0): Promise<RunningWorkerd> {
     const settings = {
       CLUSTER_URL: pod.url,
       EDGE_SECRET: credentials.edgeSecret,
@@ -94,18 +97,18 @@ describe.skipIf(lacksPrometheus)('mdp verify', { timeout: 60_000 }, () => {
     const given = Object.entries(settings).filter(([, value]) => value !== undefined);
     edges += 1;
     const dataDir = join(home, `edge-${edges}`);
-    return startWorkerd({ bundlePath: bundle, port: 0, bindings: Object.fromEntries(given), dataDir });
+    return startWorkerd({ bundlePath: bundle, port, bindings: Object.fromEntries(given), dataDir });
   }
 
   function scraping(): Parameters<typeof startPrometheus>[0] {
     const labels = { pod: 'mdp-pipeline-a', namespace: 'market-data' };
     const other = `127.0.0.1:${(kubernetes.address() as AddressInfo).port}`;
     return [
-      { job_name: 'mdp-pipeline', static_configs: [{ targets: [`127.0.0.1:${pod.port}`], labels }] },
+      { job_name: 'mdp-pipeline', static_configs: [{ targets: [`127.0.0.1:${podPort}`], labels }] },
       {
         job_name: 'mdp-edge',
         authorization: { type: 'Bearer', credentials: credentials.scalingToken },
-        static_configs: [{ targets: [`127.0.0.1:${edge.port}`] }],
+        static_configs: [{ targets: [`127.0.0.1:${edgePort}`] }],
       },
       { job_name: 'kube-state-metrics', honor_labels: true, static_configs: [{ targets: [other] }] },
     ];

@@ -83,15 +83,27 @@ interface Options {
 export const command: Command = { help: HELP, run };
 
 async function run(args: string[]): Promise<number> {
-  const options = parse(args);
+  const { report, json } = await verifyRollout(args, { env: process.env, directory: process.cwd() });
+  print(json ? `${JSON.stringify(report, null, 2)}\n` : reportText(report, process.stdout));
+  return report.ok ? EXIT_OK : EXIT_NOT_WELL;
+}
+
+/** Where the command is run. */
+export interface World {
+  env: Readonly<Record<string, string | undefined>>;
+  directory: string;
+}
+
+/** All but the printing. Throws a {@link UsageError}. */
+export async function verifyRollout(args: string[], world: World): Promise<{ report: Report; json: boolean }> {
+  const options = parse(args, world);
   const deadlineMs = Date.now() + options.waitMs;
   let report = await verify(options);
   while (!report.ok && Date.now() < deadlineMs) {
     await sleep(WAIT_PAUSE_MS);
     report = await verify(options);
   }
-  print(options.json ? `${JSON.stringify(report, null, 2)}\n` : reportText(report, process.stdout));
-  return report.ok ? EXIT_OK : EXIT_NOT_WELL;
+  return { report, json: options.json };
 }
 
 /** Looks everywhere at once; the report is in the order of the guide all the same. */
@@ -127,7 +139,7 @@ function wrongOption(error: unknown): never {
   throw error instanceof OptionError ? new UsageError(error.message) : error;
 }
 
-function parse(args: string[]): Options {
+function parse(args: string[], { env, directory }: World): Options {
   const { values } = parseArgs({
     args,
     options: {
@@ -151,9 +163,9 @@ function parse(args: string[]): Options {
   const { provider, secret, token } = values;
   if (!isProvider(provider)) throw new UsageError(`--provider must be ${PROVIDER_RULE}`);
   if (secret !== undefined && token !== undefined) throw new UsageError('give --secret or --token, not both');
-  const local = localSystem(process.cwd());
+  const local = localSystem(directory);
   const edgeUrl = httpUrl(values.edge ?? local.edgeUrl, '--edge');
-  const found = findCredential({ to: edgeUrl, provider, secret, token }, process.env, process.cwd());
+  const found = findCredential({ to: edgeUrl, provider, secret, token }, env, directory);
   const areas = areasOf(values.only, values.kube);
   if (values['first-day'] && !areas.has('prometheus'))
     throw new UsageError('--first-day asks Prometheus: add it to --only');
@@ -165,9 +177,9 @@ function parse(args: string[]): Options {
       provider,
       credential: found.ok ? found.credential : undefined,
       why: found.ok ? '' : found.why,
-      scalingToken: tokenFor(edgeUrl, values['scaling-token'], process.env['SCALING_TOKEN'], local.scalingToken),
+      scalingToken: tokenFor(edgeUrl, values['scaling-token'], env['SCALING_TOKEN'], local.scalingToken),
     },
-    cluster: { context: values.context, namespace: values.namespace },
+    cluster: { context: values.context, namespace: values.namespace, env },
     limits: limitsOf(values.replicas),
     areas,
     firstDay: values['first-day'],

@@ -11,6 +11,8 @@ export type KubeAnswer<Value> =
   /** `missing`: there is no such object; `why` is kubectl's own word. */
   | { ok: false; missing: boolean; why: string };
 
+type Environment = Readonly<Record<string, string | undefined>>;
+
 /** What the API server gives; members are looked at where they are used. */
 export type KubeObject = Record<string, unknown>;
 
@@ -19,7 +21,11 @@ export class Kubectl {
   readonly #asked = new Map<string, Promise<KubeAnswer<string>>>();
   readonly #flags: readonly string[];
 
-  constructor({ context, namespace }: { context: string | undefined; namespace: string }) {
+  readonly #env: Environment;
+
+  /** `env` is where kubectl finds itself and its configuration. */
+  constructor({ context, namespace, env }: { context: string | undefined; namespace: string; env: Environment }) {
+    this.#env = env;
     this.#flags = [...(context === undefined ? [] : ['--context', context]), '--namespace', namespace];
   }
 
@@ -39,7 +45,7 @@ export class Kubectl {
   }
 
   #run(args: readonly string[]): Promise<KubeAnswer<string>> {
-    const options = { timeout: KUBECTL_TIMEOUT_MS, maxBuffer: OUTPUT_MAX_BYTES };
+    const options = { env: this.#env, timeout: KUBECTL_TIMEOUT_MS, maxBuffer: OUTPUT_MAX_BYTES };
     return new Promise((resolve) => {
       execFile('kubectl', [...this.#flags, ...args], options, (error, stdout, stderr) => {
         if (error === null) return resolve({ ok: true, value: stdout });

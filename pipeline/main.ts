@@ -45,8 +45,18 @@ const pod = createPod({
   },
   memoryShare: () => memory.share(),
   loopMs: () => performance.eventLoopUtilization().active,
+  openFilesMax: openFilesMax(),
   fetch,
 });
+
+/** The limit that Node has raised as far as it may. */
+function openFilesMax(): number | undefined {
+  // Without looking names up; unknown to the types.
+  Object.assign(process.report, { excludeNetwork: true });
+  const { userLimits } = process.report.getReport() as { userLimits?: { open_files?: { soft: number | 'unlimited' } } };
+  const limit = userLimits?.open_files?.soft;
+  return typeof limit === 'number' ? limit : undefined;
+}
 
 function createStore(): Store {
   const { ledgerRetentionMs, podName, storeTimeoutMs } = config;

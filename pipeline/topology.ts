@@ -15,10 +15,12 @@ import { Writer } from './sink/writer.ts';
 import { WRITER_BOUNDS, type WriterBounds } from './sink/writer-bounds.ts';
 import { type Access, mayRead } from './source/access.ts';
 import { listDeadLetters, replayDeadLetters } from './source/dead-letters.ts';
+import { CONNECTIONS_MAX, connectionsMaxOf } from './source/connections.ts';
 import { takeFeedback } from './source/feedback.ts';
 import { FeedbackPoller } from './source/feedback-poller.ts';
 import { type Answer, createHttpServer, type Handler, type Route } from './source/http.ts';
 import { readQuotes, readSymbols, readTrades } from './source/read-back.ts';
+import { ReadTurns } from './source/read-turns.ts';
 import { readReceipt } from './source/receipts.ts';
 import { TickIntake } from './source/ticks.ts';
 import { Books } from './telemetry/books.ts';
@@ -65,6 +67,8 @@ export interface PodParts {
   memoryShare: () => number;
   /** Milliseconds in which the event loop was busy, since the start. */
   loopMs: () => number;
+  /** Descriptors that this process may have; undefined: as many as it likes. */
+  openFilesMax?: number | undefined;
   fetch: typeof fetch;
 }
 
@@ -79,6 +83,7 @@ export function createPod({
   after,
   memoryShare,
   loopMs,
+  openFilesMax,
   fetch,
 }: PodParts): Pod {
   const startedAtMs = steadyMs();
@@ -178,8 +183,11 @@ export function createPod({
     metrics: podMetrics,
   };
   const access: Access = { edgeKeys: config.edgeKeys, opsTokenHash: config.opsTokenHash, open: config.dev, nowMs };
-  const server = createHttpServer(routes(), (cause) =>
-    log('error', 'unforeseen', { detail: cause instanceof Error ? cause.stack : String(cause) }),
+  const connectionsMax = connectionsMaxOf(openFilesMax);
+  const server = createHttpServer(
+    routes(),
+    (cause) => log('error', 'unforeseen', { detail: cause instanceof Error ? cause.stack : String(cause) }),
+    { connectionsMax, onCuts: (cuts) => log('warn', 'connections_cut', { connectionsMax, ...cuts }) },
   );
   const poller =
     config.feedbackPoll === undefined
@@ -198,17 +206,21 @@ export function createPod({
 
   function routes(): Route[] {
     const deadLetters = { store, books, rulesOf, nowMs };
+    // Whoever floods the one kind is not in the way of the other.
+    const [openTurns, guardedTurns] = [new ReadTurns(), new ReadTurns()];
+    const open = (handle: Handler): Handler => openTurns.inTurn(handle);
+    const guarded = (handle: Handler): Handler => guardedBy(access, guardedTurns.inTurn(handle));
     return [
       {
         method: 'POST',
         pattern: /^\/v1\/ticks\/([^/]+)$/,
         handle: (request, [provider = '']) => timed(intake.handle(request, provider)),
       },
-      { method: 'GET', pattern: /^\/v1\/symbols\/([^/]+)$/, handle: readSymbols(store) },
-      { method: 'GET', pattern: /^\/v1\/trades\/([^/]+)\/([^/]+)$/, handle: readTrades(store) },
-      { method: 'GET', pattern: /^\/v1\/quotes\/([^/]+)\/([^/]+)$/, handle: readQuotes(store) },
-      { method: 'GET', pattern: /^\/v1\/receipts\/([^/]+)\/([^/]+)$/, handle: guardedBy(access, readReceipt(store)) },
-      { method: 'GET', pattern: /^\/v1\/dead-letters\/([^/]+)$/, handle: guardedBy(access, listDeadLetters(store)) },
+      { method: 'GET', pattern: /^\/v1\/symbols\/([^/]+)$/, handle: open(readSymbols(store)) },
+      { method: 'GET', pattern: /^\/v1\/trades\/([^/]+)\/([^/]+)$/, handle: open(readTrades(store)) },
+      { method: 'GET', pattern: /^\/v1\/quotes\/([^/]+)\/([^/]+)$/, handle: open(readQuotes(store)) },
+      { method: 'GET', pattern: /^\/v1\/receipts\/([^/]+)\/([^/]+)$/, handle: guarded(readReceipt(store)) },
+      { method: 'GET', pattern: /^\/v1\/dead-letters\/([^/]+)$/, handle: guarded(listDeadLetters(store)) },
       {
         method: 'POST',
         pattern: /^\/v1\/dead-letters\/([^/]+)\/replay$/,
@@ -241,6 +253,13 @@ export function createPod({
     phase = 'serving';
     poller?.start();
     if (config.dev) log('warn', 'unsigned_requests_accepted', { detail: 'MDP_DEV=1, on loopback only' });
+    if (connectionsMax < CONNECTIONS_MAX) {
+      log('warn', 'few_descriptors', {
+        openFilesMax,
+        connectionsMax,
+        detail: `${CONNECTIONS_MAX} connections want more`,
+      });
+    }
     log('info', 'Application startup complete', {
       host: config.host,
       port,

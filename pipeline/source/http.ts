@@ -10,7 +10,9 @@ import {
   type Server,
   type ServerResponse,
 } from 'node:http';
+import type { Socket } from 'node:net';
 import { PROBLEM_CONTENT_TYPE, problem, type Problem, RETRY_AFTER_HEADER } from '../contract/answer.ts';
+import { Connections, CONNECTIONS_MAX, type Cuts } from './connections.ts';
 
 /** A sender has this long for its headers and body together; slower ones get a 408 from the server. */
 export const REQUEST_TIMEOUT_MS = 20_000;
@@ -20,6 +22,8 @@ export const HEADERS_MAX_BYTES = 16 * 1024;
 export const KEEP_ALIVE_TIMEOUT_MS = 75_000;
 /** How often the two request timeouts are looked at; Node's default of 30 s would more than double them. */
 const TIMEOUT_CHECK_INTERVAL_MS = 1_000;
+/** How often connections are looked at, see {@link Connections.sweep}. */
+const SWEEP_INTERVAL_MS = 1_000;
 /** Of a body that was refused before its end, so much is read and thrown away, for so long. */
 export const LINGER_MAX_BYTES = 8 * 1024 * 1024;
 export const LINGER_MAX_MS = 2_000;
@@ -62,8 +66,21 @@ export function header(headers: IncomingHttpHeaders, name: string): string | und
   return typeof value === 'string' ? value : undefined;
 }
 
+export interface ServerLimits {
+  connectionsMax: number;
+  /** Told now and then of connections that were ended by a bound. */
+  onCuts: (cuts: Cuts) => void;
+}
+
+const LIMITS: ServerLimits = { connectionsMax: CONNECTIONS_MAX, onCuts: () => undefined };
+
 /** A server that is not yet listening. `onError` hears of every exception that no handler foresaw. */
-export function createHttpServer(routes: readonly Route[], onError: (cause: unknown) => void): Server {
+export function createHttpServer(
+  routes: readonly Route[],
+  onError: (cause: unknown) => void,
+  { connectionsMax, onCuts }: ServerLimits = LIMITS,
+): Server {
+  const connections = new Connections(connectionsMax, onCuts);
   const server = createServer(
     {
       requestTimeout: REQUEST_TIMEOUT_MS,
@@ -74,9 +91,14 @@ export function createHttpServer(routes: readonly Route[], onError: (cause: unkn
     },
     (request, response) => void serve(request, response),
   );
+  // Before the server's own listener, which begins to read.
+  server.prependListener('connection', (socket: Socket) => connections.open(socket));
+  const sweeping = setInterval(() => connections.sweep(), SWEEP_INTERVAL_MS).unref();
+  server.once('close', () => clearInterval(sweeping));
   return server;
 
   async function serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    if (!connections.begin(request, response)) return;
     let answer: Answer;
     try {
       answer = await dispatch(routes, request);
@@ -84,7 +106,7 @@ export function createHttpServer(routes: readonly Route[], onError: (cause: unkn
       onError(cause);
       answer = problemAnswer(problem('internal', 'something that should not happen happened here'));
     }
-    send(request, response, answer);
+    send(request, response, answer, connections);
   }
 }
 
@@ -117,8 +139,9 @@ function decodeParts(parts: readonly string[]): string[] | undefined {
   }
 }
 
-function send(request: IncomingMessage, response: ServerResponse, answer: Answer): void {
+function send(request: IncomingMessage, response: ServerResponse, answer: Answer, connections: Connections): void {
   const body = Buffer.from(answer.body);
+  connections.answer(response, body.length);
   const headers: Record<string, string | number> = { ...answer.headers, 'content-length': body.length };
   const content = request.method === 'HEAD' ? '' : body;
   if (request.complete) {

@@ -147,9 +147,14 @@ export class Throttle {
     full.giveBack(ticks);
   }
 
-  /** The provider's admission for the headers of an answer. */
+  /**
+   * The provider's admission for the headers of an answer. Keeps no account for one that is not listed: names that
+   * nobody has proved to have would use up those of others.
+   */
   admission(provider: string, nowMs: number): Admission {
-    const { scaled } = this.#account(provider, nowMs);
+    const isListed = this.#budgets.has(provider);
+    const account = isListed ? this.#account(provider, nowMs) : this.#known(provider);
+    const { scaled } = account ?? newAccount(this.#otherBudget, nowMs);
     const level = this.levelOf(provider);
     const rateScale = this.#rateScale[level];
     return {
@@ -181,6 +186,10 @@ export class Throttle {
     return level;
   }
 
+  #budgetOf(provider: string): Budget {
+    return this.#budgets.get(provider) ?? this.#otherBudget;
+  }
+
   #known(provider: string): Account | undefined {
     return this.#accounts.get(provider) ?? (this.#budgets.has(provider) ? undefined : this.#shared);
   }
@@ -188,12 +197,12 @@ export class Throttle {
   #account(provider: string, nowMs: number): Account {
     const known = this.#accounts.get(provider);
     if (known !== undefined) return known;
-    const listed = this.#budgets.get(provider);
-    if (listed === undefined && this.#accounts.size >= UNLISTED_PROVIDERS_MAX + this.#budgets.size) {
+    const isListed = this.#budgets.has(provider);
+    if (!isListed && this.#accounts.size >= UNLISTED_PROVIDERS_MAX + this.#budgets.size) {
       this.#shared ??= newAccount(this.#otherBudget, nowMs);
       return this.#shared;
     }
-    const account = newAccount(listed ?? this.#otherBudget, nowMs);
+    const account = newAccount(this.#budgetOf(provider), nowMs);
     this.#accounts.set(provider, account);
     return account;
   }

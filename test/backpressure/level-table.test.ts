@@ -73,8 +73,8 @@ describe('the level of a provider', () => {
             const feed = (ticks: number, memoryShare: number, more: { circuit: Circuit; feedback: Level }): void =>
               one.observe({ queue: queueOf({ ibkr: ticks }), memoryShare, ...more });
             feed(QUEUE_TICKS_TO[queue], MEMORY_SHARE_TO[memory], { circuit: 'closed', feedback: 'ok' });
-            // From here on the provider has an account, which remembers.
-            one.admission('ibkr', 0);
+            // From here on the provider has an account, which remembers: it has pushed, if nothing.
+            one.admit('ibkr', 0, 0);
             expect(one.reasonsOf('ibkr')).toMatchObject({ queue, memory });
             feed(QUEUE_TICKS[queueBand], MEMORY_SHARE[memoryBand], { circuit, feedback });
 

@@ -40,7 +40,7 @@ export function parseFeedback(text: string): FeedbackOutcome {
   if (!isLevel(level)) return wrong('level must be ok, soft or hard');
   // Looked at though not used: a body in which it is something else is not the broadcaster's.
   if (utilization !== undefined && !isShare(utilization)) return wrong('utilization must be a number of 0 or more');
-  if (ts !== undefined && !isShare(ts)) return wrong('ts must be epoch seconds');
+  if (ts !== undefined && !isSeconds(ts)) return wrong('ts must be epoch seconds');
   const sentMs = ts === undefined ? undefined : ts * 1000;
   return { ok: true, feedback: { coordinatorId, queueSize, capacity, level, sentMs } };
 }
@@ -56,4 +56,9 @@ function isCount(value: unknown): value is number {
 /** A full queue may be reported as more than 1. */
 function isShare(value: unknown): value is number {
   return typeof value === 'number' && value >= 0;
+}
+
+/** Beyond it no later word could be told from an earlier one. */
+function isSeconds(value: unknown): value is number {
+  return isShare(value) && value * 1000 <= Number.MAX_SAFE_INTEGER;
 }

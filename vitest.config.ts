@@ -4,12 +4,15 @@ import { defineConfig } from 'vitest/config';
 const ALONE = [
   'test/chaos/**/*.test.ts',
   'test/end-to-end/{credit,malformed,many-providers,replay}.test.ts',
+  'test/hostile/**/*.test.ts',
   'test/rehearse/**/*.test.ts',
   'test/simulation/**/*.test.ts',
 ];
 
 export default defineConfig({
   test: {
+    // No process that a test starts may print a secret.
+    setupFiles: ['test/support/secret-watch.ts'],
     testTimeout: 20_000,
     hookTimeout: 60_000,
     reporters: ['default'],

@@ -12,6 +12,7 @@ import type { EdgeObject, RunningWorkerd } from '../../deploy/local/workerd.ts';
 import type { Credential } from '../../deploy/replay/pusher.ts';
 import { generateSecret } from '../../pipeline/contract/signature.ts';
 import { tokenHash } from './edge-credentials.ts';
+import { plantSecret } from './planted-secrets.ts';
 import { StoredTicks, WriteLock } from './stored-ticks.ts';
 
 export interface TestProvider {
@@ -81,6 +82,7 @@ export class RunningSystem implements AsyncDisposable {
     const providers = Object.fromEntries(
       names.map((name) => [name, { secret: generateSecret(), token: `token-of-${name}-${crypto.randomUUID()}` }]),
     );
+    for (const { token } of Object.values(providers)) plantSecret(token);
     const credentials = Object.entries(providers).map(([name, { secret, token }]) => {
       return [name, { secrets: [secret], tokens: [tokenHash(token)] }];
     });

@@ -87,6 +87,10 @@ export class SimulatedStore implements Store {
     return outcome.ok ? null : outcome;
   }
 
+  readSymbols(): Promise<[]> {
+    return Promise.resolve([]);
+  }
+
   readTrades(): Promise<[]> {
     return Promise.resolve([]);
   }

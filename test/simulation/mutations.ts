@@ -156,8 +156,8 @@ export const MUTATIONS: Readonly<Record<string, readonly SourceChange[]>> = {
   'edge-circuit-that-never-looks-again': [
     {
       file: 'worker/circuit.ts',
-      find: 'this.#lookMs = nowMs + LOOK_INTERVAL_MS;',
-      replace: 'this.#lookMs = Infinity;',
+      find: 'if (leftMs > 0 && leftMs <= LOOK_MAX_MS)',
+      replace: 'if (leftMs > 0 || leftMs < 0)',
     },
   ],
 };

@@ -36,12 +36,18 @@ export function createServer(_options: unknown, listener: Listener): HttpServer 
 export class HttpServer {
   readonly #listener: Listener;
   readonly #open = new Set<() => void>();
+  #onConnection: (socket: SimulatedSocket) => void = () => undefined;
   #onClosed: (() => void) | undefined;
   isListening = false;
   isCut = false;
 
   constructor(listener: Listener) {
     this.#listener = listener;
+  }
+
+  prependListener(_event: 'connection', opened: (socket: SimulatedSocket) => void): this {
+    this.#onConnection = opened;
+    return this;
   }
 
   once(): this {
@@ -75,20 +81,21 @@ export class HttpServer {
   closeAllConnections(): void {
     this.isCut = true;
     for (const cut of this.#open) cut();
-    this.#open.clear();
-    this.#closeIfIdle();
   }
 
-  /** `answered` is told the answer, or nothing when the connection was cut. */
+  /** `answered` is told the answer, or nothing when the connection was cut. Each request has a connection of its own. */
   receive(request: HttpRequest, answered: (answer: HttpAnswer | undefined) => void): void {
-    const cut = (): void => answered(undefined);
-    this.#open.add(cut);
-    const response = new SentResponse((answer) => {
+    const end = (answer: HttpAnswer | undefined): void => {
       if (!this.#open.delete(cut)) return;
       answered(answer);
       this.#closeIfIdle();
-    });
-    this.#listener(new ReceivedRequest(request), response);
+    };
+    const cut = (): void => end(undefined);
+    this.#open.add(cut);
+    const socket = new SimulatedSocket(cut);
+    this.#onConnection(socket);
+    const received = new ReceivedRequest(request, socket);
+    this.#listener(received, new SentResponse(received, end));
   }
 
   #closeIfIdle(): void {
@@ -99,14 +106,55 @@ export class HttpServer {
   }
 }
 
+/** As much of an emitter as the connections of a pod listen to. */
+class Emitter {
+  readonly #listeners: [event: string, heard: () => void][] = [];
+
+  once(event: string, heard: () => void): this {
+    this.#listeners.push([event, heard]);
+    return this;
+  }
+
+  emit(event: string): void {
+    for (const [name, heard] of this.#listeners) if (name === event) heard();
+  }
+}
+
+class SimulatedSocket extends Emitter {
+  readonly #cut: () => void;
+  destroyed = false;
+
+  constructor(cut: () => void) {
+    super();
+    this.#cut = cut;
+  }
+
+  end(): void {
+    // What is said to a connection that is refused is nothing to anybody here.
+  }
+
+  destroySoon(): void {
+    this.destroy();
+  }
+
+  destroy(): void {
+    if (this.destroyed) return;
+    this.destroyed = true;
+    this.#cut();
+    this.emit('close');
+  }
+}
+
 class ReceivedRequest {
+  readonly socket: SimulatedSocket;
   readonly method: string;
   readonly url: string;
   readonly headers: Record<string, string>;
   readonly complete = true;
   readonly #body: Buffer;
 
-  constructor({ method, url, headers, body }: HttpRequest) {
+  constructor({ method, url, headers, body }: HttpRequest, socket: SimulatedSocket) {
+    this.socket = socket;
     this.method = method;
     this.url = url;
     this.headers = headers;
@@ -121,13 +169,20 @@ class ReceivedRequest {
   }
 }
 
-class SentResponse {
+class SentResponse extends Emitter {
+  readonly req: ReceivedRequest;
   readonly #answered: (answer: HttpAnswer) => void;
   #status = 0;
   #headers: Record<string, string> = {};
 
-  constructor(answered: (answer: HttpAnswer) => void) {
+  constructor(request: ReceivedRequest, answered: (answer: HttpAnswer) => void) {
+    super();
+    this.req = request;
     this.#answered = answered;
+  }
+
+  get destroyed(): boolean {
+    return this.req.socket.destroyed;
   }
 
   writeHead(status: number, headers: Record<string, string>): this {
@@ -136,7 +191,11 @@ class SentResponse {
     return this;
   }
 
+  /** Taken at once by whoever asked, who then goes. */
   end(body: Uint8Array | string): void {
     this.#answered({ status: this.#status, headers: this.#headers, body: body.toString() });
+    this.emit('finish');
+    this.emit('close');
+    this.req.socket.destroy();
   }
 }

@@ -19,6 +19,8 @@ export const POD_NODE_FLAGS: readonly string[] = ['--max-semi-space-size=1'];
 export interface PodOptions {
   /** `MDP_…` settings; `MDP_PORT` 0 takes a free port. */
   settings: Readonly<Record<string, string>>;
+  /** A command, by its path, that runs the pod in its own place (as `env` does), with its arguments. */
+  under?: readonly string[];
   /** Told of each line of the pod's log. */
   onLog?: (line: string) => void;
   nodeFlags?: readonly string[];
@@ -39,10 +41,12 @@ export interface RunningPod {
 /** Resolves when the pod is ready; rejects with its last words when it ends before. */
 export async function startPod({
   settings,
+  under = [],
   onLog = () => {},
   nodeFlags = POD_NODE_FLAGS,
 }: PodOptions): Promise<RunningPod> {
-  const child = spawn(process.execPath, [...nodeFlags, POD_MAIN], {
+  const [command, ...args] = [...under, process.execPath, ...nodeFlags, POD_MAIN];
+  const child = spawn(command, args, {
     env: { ...withoutSettings(process.env), ...settings },
     stdio: ['ignore', 'pipe', 'inherit'],
     // A group of its own: Ctrl-C in a terminal reaches only us, and we drain it.
@@ -59,7 +63,7 @@ export async function startPod({
     return exited;
   };
   return {
-    url: `http://127.0.0.1:${port}`,
+    url: `http://${settings['MDP_HOST'] ?? '127.0.0.1'}:${port}`,
     port,
     pid: child.pid!,
     exited,

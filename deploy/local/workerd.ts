@@ -46,6 +46,8 @@ export interface WorkerdOptions {
   dataDir: string;
   /** Durable Objects that this edge is to do without. */
   without?: readonly EdgeObject[];
+  /** A command, by its path, that runs workerd in its own place (as `env` does), with its arguments. */
+  under?: readonly string[];
   /** Called with each line that the Worker logs or workerd prints. */
   onLine?: (line: string) => void;
 }
@@ -102,7 +104,8 @@ export async function startWorkerd(options: WorkerdOptions): Promise<RunningWork
   await writeFile(configPath, workerdConfig({ host, port, bindingNames, compatibilityDate, objects }));
 
   const binary = (require('workerd') as { default: string }).default;
-  const child = spawn(binary, ['serve', configPath, '--control-fd=3', '--experimental'], {
+  const [command, ...args] = [...(options.under ?? []), binary, 'serve', configPath];
+  const child = spawn(command, [...args, '--control-fd=3', '--experimental'], {
     cwd: dataDir,
     env: { ...bindings },
     detached: true, // a process group of its own, so that all of it can be ended

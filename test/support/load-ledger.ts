@@ -5,13 +5,12 @@
  */
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import { lines, type LooseTick, quote, trade } from './pod-batch.ts';
-import { until } from './postgres-stores.ts';
+import { lines, type LooseTick } from './pod-batch.ts';
 import type { Row } from './postgres-server.ts';
+import { until } from './postgres-stores.ts';
+import { compareRows, type Held, serialTicks } from './serial-ticks.ts';
 
 export const TICKS_PER_BATCH = 100;
-/** Each tick has a price of its own, by which it is found again whatever its identity became: see {@link serialOf}. */
-const SERIALS_PER_BATCH = 1_000;
 /** As long as the edge waits. */
 const ANSWER_WAIT_MS = 10_000;
 /** A pod's own limit by default, `MDP_ANSWER_TIMEOUT_MS`, and what a busy machine adds. */
@@ -43,13 +42,6 @@ export interface LoadAccount {
   slowestAnswerMs: number;
   lateAnswers: number;
 }
-
-/** Rows by provider and batch number; `ticks` without repeats. For {@link LoadLedger.compare}. */
-export const ROWS_BY_BATCH = `
-  SELECT provider, floor(serial / ${SERIALS_PER_BATCH})::int4 AS number,
-         count(*)::int4 AS rows, count(DISTINCT serial)::int4 AS ticks
-  FROM (SELECT provider, price AS serial FROM trades UNION ALL SELECT provider, bid_price FROM quotes) AS all_ticks
-  GROUP BY 1, 2`;
 
 /** Invariant: a batch that was offered is in exactly one of `#pending`, `#acknowledged` and `givenUp`. */
 export class LoadLedger {
@@ -102,13 +94,7 @@ export class LoadLedger {
     this.#made += 1;
     const number = this.#made;
     const provider = this.#providers[number % this.#providers.length]!;
-    const tsMs = Date.now();
-    const ticks = Array.from({ length: TICKS_PER_BATCH }, (_, index) => {
-      const id = `${number}-${String(index).padStart(3, '0')}`;
-      const serial = serialOf(number, index);
-      if (index % 3 === 0) return trade({ tsMs, id, price: serial });
-      return index % 3 === 1 ? trade({ tsMs, price: serial }) : quote({ tsMs, id, bidPrice: serial });
-    });
+    const ticks = serialTicks(number, TICKS_PER_BATCH, Date.now());
     return { number, provider, id: `load-${number}`, ticks };
   }
 
@@ -126,18 +112,14 @@ export class LoadLedger {
     return until('everything offered is stored', () => this.#pending.size === 0, timeoutMs);
   }
 
-  /** Holds {@link ROWS_BY_BATCH} against everything ever acknowledged. All three in ticks. */
-  compare(rows: readonly Row[]): { lost: number; twice: number; neverOffered: number } {
-    const found = new Map(rows.map((row) => [Number(row['number']), row]));
-    let lost = 0;
-    for (const [number, provider] of this.#acknowledged) {
-      const row = found.get(number);
-      lost += TICKS_PER_BATCH - (row?.['provider'] === provider ? Number(row['ticks']) : 0);
-    }
-    const twice = rows.reduce((sum, row) => sum + Number(row['rows']) - Number(row['ticks']), 0);
-    const isOffered = (number: number): boolean => this.#acknowledged.has(number) || this.#pending.has(number);
-    const others = rows.filter((row) => !isOffered(Number(row['number'])));
-    return { lost, twice, neverOffered: others.reduce((sum, row) => sum + Number(row['rows']), 0) };
+  /** Holds the rows against everything ever acknowledged. */
+  compare(rows: readonly Row[]): Held {
+    const acknowledged = [...this.#acknowledged].map(([number, provider]) => ({
+      number,
+      provider,
+      ticks: TICKS_PER_BATCH,
+    }));
+    return compareRows(rows, acknowledged, (number) => this.#pending.has(number));
   }
 
   async #deliver(batch: LoadBatch): Promise<void> {
@@ -216,10 +198,6 @@ function newAccount(): LoadAccount {
 
 export function sum(counts: ReadonlyMap<string, number>): number {
   return [...counts.values()].reduce((total, count) => total + count, 0);
-}
-
-function serialOf(number: number, index: number): number {
-  return number * SERIALS_PER_BATCH + index;
 }
 
 function inexplicit(account: LoadAccount, what: string): number {

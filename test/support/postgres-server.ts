@@ -70,13 +70,16 @@ export interface PostgresServer {
   remove(): Promise<void>;
 }
 
-/** `settings` go onto the server's command line. */
-export async function startPostgres(settings: Readonly<Record<string, string>> = {}): Promise<PostgresServer> {
+/** `settings` go onto the server's command line; its directory is below `parent`, which it has to be able to enter. */
+export async function startPostgres(
+  settings: Readonly<Record<string, string>> = {},
+  parent = '/tmp',
+): Promise<PostgresServer> {
   const bin = POSTGRES_BIN;
   if (bin === undefined) throw new Error('no PostgreSQL is installed');
   const user = serverUser();
-  // Directly below /tmp: the path of a Unix socket may have 107 characters.
-  const home = await mkdtemp('/tmp/mdp-pg-');
+  // Not deep: the path of a Unix socket may have 107 characters.
+  const home = await mkdtemp(join(parent, 'mdp-pg-'));
   await chmod(home, 0o755);
   if (user !== undefined) await chown(home, user.uid, user.gid);
   const data = join(home, 'data');

@@ -1,0 +1,94 @@
+/**
+ * Providers that push at a steady rate, by the code of the replay tool: several batches in flight, the same batch again
+ * under the same id until it is acknowledged, obeying `Retry-After`, level and credit. What becomes of it is for the
+ * {@link Ledger}.
+ */
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import { deliver, type DeliveryResult } from '../../deploy/replay/delivery.ts';
+import type { Batch } from '../../deploy/replay/batches.ts';
+import { createPusher, type Credential } from '../../deploy/replay/pusher.ts';
+import { lines } from '../support/pod-batch.ts';
+import { serialTicks } from '../support/serial-ticks.ts';
+import { Ledger } from './ledger.ts';
+
+const IN_FLIGHT = 32;
+/** No fault that is told of here is longer; whatever is not acknowledged by then never will be. */
+const GIVE_UP_AFTER_MS = 15 * 60_000;
+/** A sender that was held up makes good this much of the time, and then goes on at its rate. */
+const CATCH_UP_MAX_MS = 1_000;
+
+export interface LoadOptions {
+  to: string;
+  credentials: Readonly<Record<string, Credential>>;
+  /** Of all providers together; infinite: as fast as the answers come. */
+  ticksPerSecond: number;
+  batchTicks: number;
+}
+
+/** Invariant: numbers, and so batch ids and serials, are never used twice. */
+export class Load {
+  readonly ledger = new Ledger();
+  readonly #options: LoadOptions;
+  readonly #numberOf = new Map<string, number>();
+  readonly #over = new AbortController();
+  readonly #cut = new AbortController();
+  readonly #delivering: Promise<DeliveryResult[]>;
+  #made = 0;
+
+  constructor(options: LoadOptions) {
+    this.#options = options;
+    this.#delivering = Promise.all(Object.entries(options.credentials).map((one) => this.#deliver(...one)));
+    // Told when it is ended; until then somebody else may be waiting for what will never come.
+    this.#delivering.catch(() => undefined);
+  }
+
+  /** Offers nothing new, and resolves when all that was offered has its end, or the time is over; with what has none. */
+  async end(timeoutMs: number): Promise<{ unsettled: string[] }> {
+    this.#over.abort();
+    const timer = setTimeout(() => this.#cut.abort(), timeoutMs);
+    const results = await this.#delivering;
+    clearTimeout(timer);
+    return { unsettled: results.flatMap(({ unsettled }) => unsettled.map(({ id }) => id)) };
+  }
+
+  async #deliver(provider: string, credential: Credential): Promise<DeliveryResult> {
+    const pusher = await createPusher({ to: this.#options.to, provider, credential, connections: IN_FLIGHT });
+    try {
+      return await deliver(this.#batches(), {
+        push: pusher.push,
+        inFlightMax: IN_FLIGHT,
+        giveUpAfterMs: GIVE_UP_AFTER_MS,
+        stop: this.#cut.signal,
+        onAttempt: (batch, attempt) => {
+          this.ledger.note({ number: this.#numberOf.get(batch.id)!, provider, batch }, attempt);
+          const { kind } = attempt.outcome;
+          if (kind === 'stored' || kind === 'buffered') this.#numberOf.delete(batch.id);
+        },
+      });
+    } finally {
+      await pusher.close();
+    }
+  }
+
+  async *#batches(): AsyncGenerator<Batch> {
+    const { batchTicks, ticksPerSecond, credentials } = this.#options;
+    const periodMs = (1_000 * batchTicks * Object.keys(credentials).length) / ticksPerSecond;
+    for (let dueMs = performance.now(); !this.#over.signal.aborted; dueMs += periodMs) {
+      const waitMs = dueMs - performance.now();
+      if (waitMs > 0) await sleep(waitMs, undefined, { signal: this.#over.signal }).catch(() => undefined);
+      if (this.#over.signal.aborted) return;
+      dueMs = Math.max(dueMs, performance.now() - CATCH_UP_MAX_MS);
+      yield this.#batch();
+    }
+  }
+
+  #batch(): Batch {
+    this.#made += 1;
+    const number = this.#made;
+    const id = `chaos-${number}`;
+    this.#numberOf.set(id, number);
+    const body = Buffer.from(lines(serialTicks(number, this.#options.batchTicks, Date.now())));
+    return { id, ticks: this.#options.batchTicks, body, dueMs: 0 };
+  }
+}

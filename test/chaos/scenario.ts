@@ -1,0 +1,183 @@
+/**
+ * One story: a cluster under load, something that goes wrong for a while, and what came of it. A run ends in one line
+ * of figures, and in what was found that must never be.
+ */
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import { until } from '../support/postgres-stores.ts';
+import { newSeed, type Random, randomFrom } from '../support/random.ts';
+import type { Cluster } from './cluster.ts';
+import type { Ledger } from './ledger.ts';
+import { Load } from './load.ts';
+
+export const TICKS_PER_SECOND_DEFAULT = 5_000;
+const BATCH_TICKS = 250;
+/** Before the fault. */
+const STEADY_BATCHES = 20;
+/** A circuit, an outbox and a sender that have waited long wait for up to 10, 15 and 60 seconds more. */
+const RECOVERY_MAX_MS = 120_000;
+/** After a recovery, for what is in flight. */
+const SETTLED_MAX_MS = 75_000;
+const LOOK_INTERVAL_MS = 100;
+/** Held batches arrive oldest first, some at once: behind so many that have not, none has. */
+const HELD_LOOKED_AT = 16;
+/** A pod with nothing in hand has 90 MiB, a busy one 230; the edge holds what is on its way in workerd's own memory. */
+const POD_MAX_MIB = 400;
+const EDGE_MAX_MIB = 512;
+
+/** A cluster that is set up, and what goes wrong with it. */
+export interface Setting {
+  cluster: Cluster;
+  /** Goes on for about `forMs`; when it ends, the fault is over. May say more for the line of figures. */
+  fault: (forMs: number, random: Random) => Promise<string | void>;
+}
+
+export interface Scenario {
+  name: string;
+  /** What happens, in a few words. */
+  what: string;
+  /** What this machine would need to have, or undefined where it has it all. */
+  lacks: () => Promise<string | undefined> | string | undefined;
+  /** How long the fault goes on unless told otherwise. */
+  seconds: number;
+  /** What it sets up, it leaves to `stack` to end. */
+  set(stack: AsyncDisposableStack): Promise<Setting>;
+}
+
+export interface RunOptions {
+  forMs?: number;
+  ticksPerSecond?: number;
+  batchTicks?: number;
+  seed?: number;
+}
+
+export interface Outcome {
+  line: string;
+  /** Each a sentence; empty when every promise was kept. */
+  broken: string[];
+  lost: number;
+}
+
+export async function run(scenario: Scenario, options: RunOptions = {}): Promise<Outcome> {
+  const { forMs = scenario.seconds * 1000, ticksPerSecond = TICKS_PER_SECOND_DEFAULT, seed = newSeed() } = options;
+  await using stack = new AsyncDisposableStack();
+  const { cluster, fault } = await scenario.set(stack);
+  const { credentials, edgeUrl } = cluster;
+  const load = new Load({ to: edgeUrl, credentials, ticksPerSecond, batchTicks: options.batchTicks ?? BATCH_TICKS });
+  const { ledger } = load;
+  const broken: string[] = [];
+  let recoverySeconds = Number.NaN;
+  let said: string | void = undefined;
+  try {
+    await until('the load is steady', () => ledger.ticksStored >= STEADY_BATCHES * BATCH_TICKS);
+    said = await fault(forMs, randomFrom(seed));
+    recoverySeconds = await recovery(cluster, ledger);
+  } catch (cause) {
+    broken.push(cause instanceof Error ? (cause.stack ?? cause.message) : String(cause));
+  }
+  const { unsettled } = await load.end(SETTLED_MAX_MS);
+  const held = await compared(cluster, ledger, broken);
+  broken.push(...(await findings(cluster, ledger, unsettled)), ...(broken.length > 0 ? cluster.log.slice(-5) : []));
+  return {
+    line: `${scenario.name}: ${figures(cluster, ledger, held, recoverySeconds, said)}`,
+    broken,
+    lost: held.lost,
+  };
+}
+
+/** Seconds until everything works and everything that the edge has held is in the store. */
+async function recovery(cluster: Cluster, ledger: Ledger): Promise<number> {
+  const overMs = performance.now();
+  const deadlineMs = overMs + RECOVERY_MAX_MS;
+  let missing = '';
+  while (performance.now() < deadlineMs) {
+    const nowMs = performance.now();
+    missing = await notWell(cluster, ledger, overMs);
+    if (missing === '') return (nowMs - overMs) / 1000;
+    await sleep(LOOK_INTERVAL_MS);
+  }
+  throw new Error(`not well again after ${RECOVERY_MAX_MS / 1000} s: ${missing}`);
+}
+
+async function notWell(cluster: Cluster, ledger: Ledger, sinceMs: number): Promise<string> {
+  cluster.notePeaks();
+  if (cluster.service.ready.length < cluster.pods.length) return 'a pod is not ready';
+  const looks = await Promise.all(cluster.pods.map((pod) => pod.look().catch(() => undefined)));
+  if (looks.some((look) => look?.level !== 'ok')) return 'a pod is not at level ok';
+  if (ledger.storedBegunMs <= sinceMs) return 'nothing that was sent since is stored';
+  await askReceipts(cluster, ledger);
+  return ledger.held.size === 0 ? '' : `${ledger.held.size} batches are held at the edge`;
+}
+
+/** What the edge says of the batches it holds, oldest first, until it is clear that the rest are waiting. */
+async function askReceipts(cluster: Cluster, ledger: Ledger): Promise<void> {
+  const waiting: string[] = [];
+  for (const { number, provider, id } of ledger.held.values()) {
+    const status = await cluster.receiptStatus(provider, id);
+    if (status === 'stored') ledger.arrived(number);
+    else waiting.push(id);
+    if (waiting.length >= HELD_LOOKED_AT) return;
+  }
+}
+
+async function compared(cluster: Cluster, ledger: Ledger, broken: string[]) {
+  try {
+    await until(
+      'all that was held at the edge is stored',
+      async () => {
+        await askReceipts(cluster, ledger);
+        return ledger.held.size === 0;
+      },
+      RECOVERY_MAX_MS,
+    );
+  } catch (cause) {
+    broken.push(String(cause));
+  }
+  const held = ledger.compare(await cluster.store.rowsByBatch());
+  if (held.lost > 0) broken.push(`${held.lost} acknowledged ticks are not in the store`);
+  if (held.twice > 0) broken.push(`${held.twice} ticks are in the store twice`);
+  if (held.neverOffered > 0) broken.push(`${held.neverOffered} ticks are in the store that nobody sent`);
+  return held;
+}
+
+async function findings(cluster: Cluster, ledger: Ledger, unsettled: readonly string[]): Promise<string[]> {
+  cluster.notePeaks();
+  const found = [...cluster.surprises, ...ledger.contradictions, ...ledger.failed];
+  if (unsettled.length > 0) found.push(`${unsettled.length} batches were never acknowledged`);
+  const deadLetters = await cluster.store.deadLetters();
+  if (deadLetters > 0) found.push(`${deadLetters} dead letters`);
+  for (const [at, look] of (await Promise.all(cluster.pods.map((pod) => pod.look()))).entries()) {
+    for (const [provider, { residue }] of Object.entries(look.providers)) {
+      if (residue !== 0) found.push(`the books of pod ${at} are ${residue} ticks of ${provider} out of balance`);
+    }
+  }
+  if (cluster.peakPodMiB > POD_MAX_MIB) found.push(`a pod had ${cluster.peakPodMiB.toFixed(0)} MiB`);
+  if (cluster.peakEdgeMiB > EDGE_MAX_MIB) found.push(`the edge had ${cluster.peakEdgeMiB.toFixed(0)} MiB`);
+  return found;
+}
+
+function figures(
+  cluster: Cluster,
+  ledger: Ledger,
+  { lost, twice }: { lost: number; twice: number },
+  recoverySeconds: number,
+  said: string | void,
+): string {
+  const { refusedExplicitly, inexplicitAttempts } = ledger;
+  const refused = refusedExplicitly + inexplicitAttempts;
+  const explicit = refused === 0 ? '' : ` (${((100 * refusedExplicitly) / refused).toFixed(1)} % explicit)`;
+  const { p50, p99 } = ledger.answers.summary();
+  return [
+    `${number(ledger.ticksAcknowledged)} ticks acknowledged, ${number(ledger.ticksBuffered)} of them by 202`,
+    `${lost} lost, ${twice} twice`,
+    `${refused} attempts refused${explicit}`,
+    `recovery ${recoverySeconds.toFixed(1)} s`,
+    `peak ${cluster.peakPodMiB.toFixed(0)} MiB a pod, ${cluster.peakEdgeMiB.toFixed(0)} MiB the edge`,
+    `200 after p50 ${p50.toFixed(0)}, p99 ${p99.toFixed(0)} ms`,
+    ...(said === undefined ? [] : [said]),
+  ].join('; ');
+}
+
+function number(value: number): string {
+  return value.toLocaleString('en-US');
+}

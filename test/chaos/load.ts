@@ -29,6 +29,8 @@ export interface LoadOptions {
 /** Invariant: numbers, and so batch ids and serials, are never used twice. */
 export class Load {
   readonly ledger = new Ledger();
+  /** Of all providers together; infinite: as fast as the answers come. */
+  ticksPerSecond: number;
   readonly #options: LoadOptions;
   readonly #numberOf = new Map<string, number>();
   readonly #over = new AbortController();
@@ -38,6 +40,7 @@ export class Load {
 
   constructor(options: LoadOptions) {
     this.#options = options;
+    this.ticksPerSecond = options.ticksPerSecond;
     this.#delivering = Promise.all(Object.entries(options.credentials).map((one) => this.#deliver(...one)));
     // Told when it is ended; until then somebody else may be waiting for what will never come.
     this.#delivering.catch(() => undefined);
@@ -72,9 +75,9 @@ export class Load {
   }
 
   async *#batches(): AsyncGenerator<Batch> {
-    const { batchTicks, ticksPerSecond, credentials } = this.#options;
-    const periodMs = (1_000 * batchTicks * Object.keys(credentials).length) / ticksPerSecond;
-    for (let dueMs = performance.now(); !this.#over.signal.aborted; dueMs += periodMs) {
+    const { batchTicks, credentials } = this.#options;
+    const together = 1_000 * batchTicks * Object.keys(credentials).length;
+    for (let dueMs = performance.now(); !this.#over.signal.aborted; dueMs += together / this.ticksPerSecond) {
       const waitMs = dueMs - performance.now();
       if (waitMs > 0) await sleep(waitMs, undefined, { signal: this.#over.signal }).catch(() => undefined);
       if (this.#over.signal.aborted) return;

@@ -4,6 +4,7 @@
  */
 
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Row } from '../support/postgres-server.ts';
 import { until } from '../support/postgres-stores.ts';
 import { newSeed, type Random, randomFrom } from '../support/random.ts';
 import type { Cluster } from './cluster.ts';
@@ -55,7 +56,6 @@ export interface Outcome {
   line: string;
   /** Each a sentence; empty when every promise was kept. */
   broken: string[];
-  lost: number;
 }
 
 export async function run(scenario: Scenario, options: RunOptions = {}): Promise<Outcome> {
@@ -76,13 +76,10 @@ export async function run(scenario: Scenario, options: RunOptions = {}): Promise
     broken.push(cause instanceof Error ? (cause.stack ?? cause.message) : String(cause));
   }
   const { unsettled } = await load.end(SETTLED_MAX_MS);
-  const held = await compared(cluster, ledger, broken);
-  broken.push(...(await findings(cluster, ledger, unsettled)), ...(broken.length > 0 ? cluster.log.slice(-5) : []));
-  return {
-    line: `${scenario.name}: ${figures(cluster, ledger, held, recoverySeconds, said)}`,
-    broken,
-    lost: held.lost,
-  };
+  const found = await findingsOf(cluster, ledger, unsettled, broken.length === 0 ? RECOVERY_MAX_MS : 0);
+  broken.push(...found.broken);
+  if (broken.length > 0) broken.push(...cluster.log.slice(-5));
+  return { line: `${scenario.name}: ${figures(cluster, ledger, found, recoverySeconds, said)}`, broken };
 }
 
 /** Seconds until everything works and everything that the edge has held is in the store. */
@@ -120,40 +117,50 @@ async function askReceipts(cluster: Cluster, ledger: Ledger): Promise<void> {
   }
 }
 
-async function compared(cluster: Cluster, ledger: Ledger, broken: string[]) {
-  try {
-    await until(
-      'all that was held at the edge is stored',
-      async () => {
-        await askReceipts(cluster, ledger);
-        return ledger.held.size === 0;
-      },
-      RECOVERY_MAX_MS,
-    );
-  } catch (cause) {
-    broken.push(String(cause));
-  }
-  const held = ledger.compare(await cluster.store.rowsByBatch());
-  if (held.lost > 0) broken.push(`${held.lost} acknowledged ticks are not in the store`);
-  if (held.twice > 0) broken.push(`${held.twice} ticks are in the store twice`);
-  if (held.neverOffered > 0) broken.push(`${held.neverOffered} ticks are in the store that nobody sent`);
-  return held;
+interface Findings {
+  lost: number;
+  twice: number;
+  broken: string[];
 }
 
-async function findings(cluster: Cluster, ledger: Ledger, unsettled: readonly string[]): Promise<string[]> {
-  cluster.notePeaks();
-  const found = [...cluster.surprises, ...ledger.contradictions, ...ledger.failed];
-  if (unsettled.length > 0) found.push(`${unsettled.length} batches were never acknowledged`);
-  const deadLetters = await cluster.store.deadLetters();
-  if (deadLetters > 0) found.push(`${deadLetters} dead letters`);
-  for (const [at, look] of (await Promise.all(cluster.pods.map((pod) => pod.look()))).entries()) {
-    for (const [provider, { residue }] of Object.entries(look.providers)) {
-      if (residue !== 0) found.push(`the books of pod ${at} are ${residue} ticks of ${provider} out of balance`);
+/** What a load that has ended left behind: what is not as promised, each in a sentence. */
+export async function findingsOf(
+  cluster: Cluster,
+  ledger: Ledger,
+  unsettled: readonly string[],
+  arriveMaxMs = RECOVERY_MAX_MS,
+): Promise<Findings> {
+  const arrived = async (): Promise<boolean> => (await askReceipts(cluster, ledger), ledger.held.size === 0);
+  const broken: string[] = [];
+  const note = (cause: unknown): void => void broken.push(String(cause));
+  await until('all that was held at the edge is stored', arrived, arriveMaxMs).catch(note);
+  let rows: Row[] = [];
+  let deadLetters = 0;
+  try {
+    rows = await cluster.store.rowsByBatch();
+    deadLetters = await cluster.store.deadLetters();
+  } catch (cause) {
+    note(cause);
+  }
+  const { lost, twice, neverOffered } = ledger.compare(rows);
+  const counts = {
+    [`${lost} acknowledged ticks are not in the store`]: lost,
+    [`${twice} ticks are in the store twice`]: twice,
+    [`${neverOffered} ticks are in the store that nobody sent`]: neverOffered,
+    [`${unsettled.length} batches were never acknowledged`]: unsettled.length,
+    'there are dead letters': deadLetters,
+    [`a pod had ${cluster.peakPodMiB.toFixed(0)} MiB`]: Math.max(0, cluster.peakPodMiB - POD_MAX_MIB),
+    [`the edge had ${cluster.peakEdgeMiB.toFixed(0)} MiB`]: Math.max(0, cluster.peakEdgeMiB - EDGE_MAX_MIB),
+  };
+  broken.push(...Object.keys(counts).filter((sentence) => counts[sentence] !== 0));
+  for (const [at, pod] of cluster.pods.entries()) {
+    const look = await pod.look().catch(note);
+    for (const [provider, { residue }] of Object.entries(look?.providers ?? {})) {
+      if (residue !== 0) broken.push(`the books of pod ${at} are ${residue} ticks of ${provider} out of balance`);
     }
   }
-  if (cluster.peakPodMiB > POD_MAX_MIB) found.push(`a pod had ${cluster.peakPodMiB.toFixed(0)} MiB`);
-  if (cluster.peakEdgeMiB > EDGE_MAX_MIB) found.push(`the edge had ${cluster.peakEdgeMiB.toFixed(0)} MiB`);
-  return found;
+  broken.push(...cluster.surprises, ...ledger.contradictions, ...ledger.failed);
+  return { lost, twice, broken };
 }
 
 function figures(
@@ -166,7 +173,7 @@ function figures(
   const { refusedExplicitly, inexplicitAttempts } = ledger;
   const refused = refusedExplicitly + inexplicitAttempts;
   const explicit = refused === 0 ? '' : ` (${((100 * refusedExplicitly) / refused).toFixed(1)} % explicit)`;
-  const { p50, p99 } = ledger.answers.summary();
+  const { p50, p99 } = ledger.takeAnswers();
   return [
     `${number(ledger.ticksAcknowledged)} ticks acknowledged, ${number(ledger.ticksBuffered)} of them by 202`,
     `${lost} lost, ${twice} twice`,

@@ -7,6 +7,8 @@
 import { execFileSync } from 'node:child_process';
 
 const IP = '/usr/sbin/ip';
+/** Not `ip netns exec`: its processes would also keep every mount of this machine, and so disks that others unmount. */
+const ENTER = '/usr/bin/nsenter';
 
 /** Packets that a link too slow may keep waiting, in time; the rest is lost, as in a router. */
 const QUEUE_MS = 2_000;
@@ -66,7 +68,7 @@ export class NetSpace implements Disposable {
 
   /** What runs a command in it. */
   get under(): readonly string[] {
-    return [IP, 'netns', 'exec', this.#name];
+    return [ENTER, `--net=/run/netns/${this.#name}`];
   }
 
   /** These faults and no others from now on. */
@@ -108,7 +110,8 @@ export class NetSpace implements Disposable {
   }
 
   #within(...command: string[]): void {
-    ip('netns', 'exec', this.#name, ...command);
+    const [enter, ...args] = [...this.under, ...command];
+    execFileSync(enter!, args, { stdio: 'pipe' });
   }
 }
 

@@ -1,0 +1,40 @@
+/** The soak in its shortest form: that it measures, and that nothing is lost. Slopes need its command, and time. */
+
+import { expect, test } from 'vitest';
+import { noProcessMemory } from '../support/process-memory.ts';
+import { trend } from './slope.ts';
+import { soak } from './soak.ts';
+
+test('a line is found in samples, and the warm-up left out', () => {
+  const flat = Array.from({ length: 10 }, (_, at) => ({ atMs: at * 1000, value: 1000 - at * 100 }));
+  const rising = Array.from({ length: 31 }, (_, at) => ({ atMs: 10_000 + at * 1000, value: 50 + at }));
+  expect(trend(rising, 0)).toEqual({ samples: 31, mean: 65, perHour: 3600 });
+  expect(trend([...flat, ...rising], 0.25).perHour).toBeCloseTo(3600, 6);
+  expect(trend([], 0.25).perHour).toBeNaN();
+});
+
+test.skipIf(noProcessMemory)(
+  'the system at 70 % of its capacity for some seconds loses nothing, and each of its figures is one (needs Linux)',
+  { timeout: 90_000 },
+  async () => {
+    const { capacityTicksPerSecond, ticksPerSecond, trends, broken } = await soak({
+      forMs: 6_000,
+      capacityMs: 3_000,
+      share: 0.7,
+    });
+    expect(broken).toEqual([]);
+    expect(ticksPerSecond).toBeCloseTo(capacityTicksPerSecond * 0.7, 3);
+    expect(Object.keys(trends)).toEqual([
+      'edge memory, MiB',
+      'edge descriptors',
+      'pods memory, MiB',
+      'pods descriptors',
+      'answer p99, ms',
+    ]);
+    for (const { samples, mean, perHour } of Object.values(trends)) {
+      expect(samples).toBeGreaterThan(5);
+      expect(mean).toBeGreaterThan(0);
+      expect(perHour).not.toBeNaN();
+    }
+  },
+);

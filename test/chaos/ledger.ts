@@ -93,9 +93,10 @@ export class Ledger {
     return [...this.inexplicit.values()].reduce((sum, count) => sum + count, 0);
   }
 
-  /** The store's rows by batch against everything acknowledged so far. */
-  compare(rows: readonly Row[]): Held {
-    return compareRows(rows, [...this.#acknowledged.values()], (number) => this.#open.has(number));
+  /** The store's rows by batch against everything acknowledged so far, save what is `late`. */
+  compare(rows: readonly Row[], late: ReadonlySet<number>): Held {
+    const due = [...this.#acknowledged.values()].filter(({ number }) => !late.has(number));
+    return compareRows(rows, due, (number) => this.#open.has(number) || late.has(number));
   }
 
   #acknowledge(batch: Acknowledged): void {

@@ -71,7 +71,7 @@ describe('the commands of the README', () => {
     const blocks = [...README.matchAll(/^```(?:sh|bash)\n([\s\S]*?)^```$/gm)].map(([, text]) => text!);
     expect(blocks.filter((text) => handled.filter((part) => text.includes(part)).length !== 1)).toEqual([]);
     expect(blocks).toHaveLength(handled.length);
-    const named = [...README.matchAll(/npm (?:run )?(start|test|demo|bench|replay|simulate|check|\w+)(?=[`\s])/g)];
+    const named = [...README.matchAll(/npm (?:run )?(start|test|demo|bench|replay|simulate|check|[\w:]+)(?=[`\s])/g)];
     const scripts = named.map(([, script]) => script!).filter((script) => script !== 'ci');
     expect(scripts.filter((script) => !(script in SCRIPTS))).toEqual([]);
   });

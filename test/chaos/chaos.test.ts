@@ -8,8 +8,8 @@ import { LYING_DISK } from './disks.ts';
 import { run } from './scenario.ts';
 import { SCENARIOS } from './scenarios.ts';
 
-/** Three systems at once are mostly waiting; the load is what two cores bear beside them. */
-vi.setConfig({ maxConcurrency: 3 });
+/** Four systems at once are mostly waiting; the load is what two cores bear beside them. */
+vi.setConfig({ maxConcurrency: 4 });
 const TICKS_PER_SECOND = 2_000;
 const BATCH_TICKS = 50;
 const TIMEOUT = { timeout: 120_000 };
@@ -22,7 +22,6 @@ const SECONDS: Readonly<Record<string, number>> = {
   'net-partition': 4,
   'kill-pods': 4,
   'kill-edge': 4,
-  'rolling-restart': 3,
   'net-loss': 3,
 };
 

@@ -51,6 +51,8 @@ const ROOMS: Readonly<Record<string, Room>> = {
   },
   'pipeline/main.ts': { knows: ['pipeline/'], node: true },
   'worker/': { knows: ['pipeline/contract/'], packages: ['hono', 'cloudflare:workers'] },
+  // Node's zlib, which workerd has as well.
+  'worker/outbox/gzip.ts': { knows: [], node: true },
   // The simulator plays with the very levels, budgets and circuit that a pod has.
   'deploy/simulate/': {
     knows: ['pipeline/contract/', 'pipeline/backpressure/', 'pipeline/sink/circuit.ts', 'deploy/replay/shuffle.ts'],

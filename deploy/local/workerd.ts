@@ -98,10 +98,10 @@ export async function startWorkerd(options: WorkerdOptions): Promise<RunningWork
   await mkdir(join(dataDir, OBJECTS_DIR), { recursive: true });
   await copyFile(bundlePath, join(dataDir, MODULE_FILE));
   const configPath = join(dataDir, 'workerd.capnp');
-  const { compatibilityDate, objects: all } = await readWranglerConfig();
+  const { objects: all, ...compatibility } = await readWranglerConfig();
   const objects = all.filter(({ name }) => !options.without?.some((left) => left === name));
   const bindingNames = Object.keys(bindings);
-  await writeFile(configPath, workerdConfig({ host, port, bindingNames, compatibilityDate, objects }));
+  await writeFile(configPath, workerdConfig({ host, port, bindingNames, objects, ...compatibility }));
 
   const binary = (require('workerd') as { default: string }).default;
   const [command, ...args] = [...(options.under ?? []), binary, 'serve', configPath];
@@ -162,10 +162,12 @@ interface ConfigParts {
   port: number;
   bindingNames: readonly string[];
   compatibilityDate: string;
+  compatibilityFlags: readonly string[];
   objects: readonly ObjectBinding[];
 }
 
-function workerdConfig({ host, port, bindingNames, compatibilityDate, objects }: ConfigParts): string {
+function workerdConfig(parts: ConfigParts): string {
+  const { host, port, bindingNames, compatibilityDate, compatibilityFlags, objects } = parts;
   const address = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
   const bindings = [
     ...bindingNames.map((name) => `(name = ${quoted(name)}, fromEnvironment = ${quoted(name)})`),
@@ -190,6 +192,7 @@ const config :Workerd.Config = (
 const edge :Workerd.Worker = (
   modules = [(name = "${MODULE_FILE}", esModule = embed "${MODULE_FILE}")],
   compatibilityDate = ${quoted(compatibilityDate)},
+  compatibilityFlags = [${compatibilityFlags.map(quoted).join(', ')}],
   bindings = [${bindings.join(', ')}],
   durableObjectNamespaces = [${namespaces.join(', ')}],
   durableObjectStorage = (localDisk = "objects"),
@@ -203,13 +206,16 @@ function quoted(text: string): string {
 }
 
 /** The Worker's own, so that it behaves here as it does when deployed. */
-async function readWranglerConfig(): Promise<{ compatibilityDate: string; objects: ObjectBinding[] }> {
+async function readWranglerConfig(): Promise<
+  Pick<ConfigParts, 'compatibilityDate' | 'compatibilityFlags'> & { objects: ObjectBinding[] }
+> {
   const toml = await readFile(join(REPOSITORY, 'wrangler.toml'), 'utf8');
   const compatibilityDate = /^compatibility_date\s*=\s*"(\d{4}-\d{2}-\d{2})"/m.exec(toml)?.[1];
   if (compatibilityDate === undefined) throw new Error('wrangler.toml names no compatibility_date');
+  const flags = /^compatibility_flags\s*=\s*(\[[^\]]*\])/m.exec(toml)?.[1] ?? '[]';
   const binding = /^\[\[durable_objects\.bindings\]\]\nname\s*=\s*"(\w+)"\nclass_name\s*=\s*"(\w+)"/gm;
   const objects = [...toml.matchAll(binding)].map(([, name, className]) => ({ name: name!, className: className! }));
-  return { compatibilityDate, objects };
+  return { compatibilityDate, compatibilityFlags: JSON.parse(flags) as string[], objects };
 }
 
 /** The port from workerd's control messages, one JSON line for each socket; `undefined` when none came. */

@@ -4,6 +4,7 @@
 
 import { cpus } from 'node:os';
 import { benchCredit } from './credit.ts';
+import { benchEdgeFastPath, benchOutbox } from './edge-fast-path.ts';
 import { benchEdgeRelay } from './edge-relay.ts';
 import { benchPodIntake } from './pod-intake.ts';
 import { benchPostgres } from './postgres.ts';
@@ -39,6 +40,12 @@ for (const batchTicks of [100, 500, 1_000]) {
   relay.push(await benchEdgeRelay(batchTicks, batchTicks === 100 ? ticks / 4 : ticks / 2, rounds));
 }
 console.table(relay);
+
+console.log('\nThe edge beside a bare Worker, 64 KB bodies of 740 ticks, before an upstream that only drains:');
+console.table(await benchEdgeFastPath(quick ? 400 : 800, quick ? 2 : 7));
+
+console.log('\nThe same bodies into the outbox of one provider, with no cluster there:');
+console.table([await benchOutbox(quick ? 400 : 800, quick ? 2 : 5)]);
 
 const postgres = await benchPostgres(rounds, quick ? 80_000 : 240_000);
 if (postgres === undefined) {

@@ -5,6 +5,7 @@
 
 import { BATCH_MAX_TICKS, bodyFormat, type BodyFormat, UNPACKED_MAX_BYTES } from '../../pipeline/contract/batch.ts';
 import { countTicks } from './count.ts';
+import { gzip } from './gzip.ts';
 
 export interface PackedBody {
   body: Uint8Array<ArrayBuffer>;
@@ -39,7 +40,7 @@ export async function packBody(
   const counted = counting(sent, format);
   if (typeof counted !== 'number') return counted;
   const bodyHash = await sha256(sent);
-  const packed = await gzip(sent);
+  const packed = gzip(sent);
   const isShorter = packed.length < sent.length;
   return {
     ok: true,
@@ -90,14 +91,6 @@ function counting(unpacked: Uint8Array, format: BodyFormat): number | Extract<Pa
 
 async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
   return new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
-}
-
-async function gzip(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
-  const { readable, writable } = new CompressionStream('gzip');
-  const written = fill(writable, bytes);
-  const packed = new Uint8Array(await new Response(readable).arrayBuffer());
-  await written;
-  return packed;
 }
 
 /** A writer costs less than a stream of one piece would. */

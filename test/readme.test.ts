@@ -12,6 +12,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { devCredentials, providerCredentials } from '../deploy/local/dev-credentials.ts';
 import { type RunningSystem, startSystem } from '../deploy/local/system.ts';
 import { SETTINGS } from '../pipeline/settings.ts';
+import { EDGE_SETTINGS } from '../worker/settings.ts';
 import { PROBLEMS } from '../pipeline/contract/answer.ts';
 import { MDP } from './support/mdp-command.ts';
 
@@ -40,6 +41,15 @@ describe('the README', () => {
     });
     for (const row of rows) expect(README).toContain(row);
     expect(README.match(/^\| `MDP_\w+` /gm)).toHaveLength(rows.length);
+  });
+
+  it('names every setting of the Worker in its table', () => {
+    const table = README.split('\n| Worker | meaning |\n')[1]!.split('\n\n')[0]!;
+    const named = table
+      .split('\n')
+      .slice(1)
+      .flatMap((row) => [...row.split('|')[1]!.matchAll(/`(\w+)`/g)].map(([, name]) => name!));
+    expect(named.toSorted()).toEqual([...EDGE_SETTINGS].toSorted());
   });
 
   it('lists every problem that a push can be answered with, beside its status', () => {
@@ -117,6 +127,10 @@ describe('the examples of the README', () => {
       .replaceAll('http://127.0.0.1:8000', system.pod.url);
   }
 
+  function wsUrl(): string {
+    return system.edge.url.replace('http:', 'ws:');
+  }
+
   it.skipIf(lacks('curl'))('push with curl, and read back with curl', async () => {
     const pushed = await run('sh', ['-c', ported(block('sh', 'idempotency-key'))], { cwd: dir });
     expect(pushed.stdout).toContain('HTTP/1.1 200 OK');
@@ -136,6 +150,13 @@ describe('the examples of the README', () => {
     );
     expect(stdout).toMatch(/^200 \{/);
     expect(stdout).toContain('stored: 1');
+  });
+
+  it('push over a WebSocket from Node', async () => {
+    const example = ported(block('js', 'new WebSocket')).replace('ws://127.0.0.1:8787', wsUrl());
+    const { stdout } = await run(process.execPath, ['--input-type=module', '-e', example], { cwd: dir });
+    expect(stdout).toMatch(/status: 'open'/);
+    expect(stdout).toMatch(/batch: 'readme-socket-1',\s+status: 'stored',\s+stored: 1,/);
   });
 
   it.skipIf(lacks('python3'))('push from Python, signed as the standardwebhooks library signs', async () => {

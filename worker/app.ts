@@ -5,7 +5,13 @@
  */
 
 import { type Context, Hono } from 'hono';
-import { PROBLEM_PATH, RETRY_AFTER_HEADER } from '../pipeline/contract/answer.ts';
+import {
+  PROBLEM_PATH,
+  problemName,
+  type ProblemName,
+  PROBLEMS,
+  RETRY_AFTER_HEADER,
+} from '../pipeline/contract/answer.ts';
 import { BODY_MAX_BYTES } from '../pipeline/contract/batch.ts';
 import {
   BATCH_ID_RULE,
@@ -25,7 +31,6 @@ import { outboxOf } from './outbox/calls.ts';
 import { overflowOf } from './outbox/overflow.ts';
 import { listDeadLetters, readDeadBody, readReceipt, type ReadParts } from './outbox/read.ts';
 import { Intake, type Reporters } from './intake.ts';
-import { type EdgeProblemName, explained } from './problems.ts';
 import { jsonResponse, problemResponse } from './response.ts';
 import { ScalingReporter } from './scaling/reporter.ts';
 import { readMetrics, readScaling } from './scaling/routes.ts';
@@ -237,7 +242,7 @@ class Edge {
   }
 
   /** A problem found by the edge itself. */
-  #refusal(name: EdgeProblemName, detail: string, headers: Record<string, string> = {}): Response {
+  #refusal(name: ProblemName, detail: string, headers: Record<string, string> = {}): Response {
     return problemResponse(name, detail, { ...this.#cluster.levelHeaders(), ...headers });
   }
 }
@@ -257,9 +262,9 @@ export function sentBatchId(headers: Headers): string | undefined {
 
 /** `GET /problems/{name}`: what a problem's `type` leads to. */
 function explainProblem(given: string): Response {
-  const problem = explained(given);
-  if (problem === undefined) return problemResponse('not-found', 'there is no problem of this name');
-  const { title, status, todo } = problem;
+  const name = problemName(given);
+  if (name !== given) return problemResponse('not-found', 'there is no problem of this name');
+  const { title, status, todo } = PROBLEMS[name];
   return new Response(`${title}\n\nStatus: ${status}\n\n${todo}\n`, {
     headers: { 'content-type': 'text/plain; charset=utf-8' },
   });

@@ -2,8 +2,7 @@
  * The shapes of the edge's own answers: JSON and problem details.
  */
 
-import { PROBLEM_CONTENT_TYPE, type Problem } from '../pipeline/contract/answer.ts';
-import { edgeProblem, type EdgeProblemName } from './problems.ts';
+import { type Problem, problem, PROBLEM_CONTENT_TYPE, type ProblemName } from '../pipeline/contract/answer.ts';
 
 export function jsonResponse(status: number, body: unknown, headers: Record<string, string> = {}): Response {
   return new Response(JSON.stringify(body), {
@@ -13,11 +12,11 @@ export function jsonResponse(status: number, body: unknown, headers: Record<stri
 }
 
 export function problemResponse(
-  name: EdgeProblemName,
+  name: ProblemName,
   detail: string,
   headers: Record<string, string> = {},
   more: Pick<Problem, 'batch'> = {},
 ): Response {
-  const body = edgeProblem(name, detail, more);
+  const body = problem(name, detail, more);
   return jsonResponse(body.status, body, { ...headers, 'content-type': PROBLEM_CONTENT_TYPE });
 }

@@ -56,7 +56,8 @@ const SCALING_TOKEN_RULE =
 const SOCKET_IDLE = 'SOCKET_IDLE_SECONDS';
 export const SOCKET_IDLE_DEFAULT_SECONDS = 600;
 export const SOCKET_IDLE_MAX_SECONDS = 86_400;
-const KNOWN: ReadonlySet<string> = new Set([
+/** Every text that the edge's environment may have. */
+export const EDGE_SETTINGS: ReadonlySet<string> = new Set([
   ...REQUIRED,
   SCALING_TOKEN,
   STATUS_PROVIDERS,
@@ -89,7 +90,7 @@ export async function parseSettings(env: object): Promise<SettingsOutcome> {
   const given = env as Record<string, unknown>;
   const problems: SettingProblem[] = [];
   for (const [name, value] of Object.entries(given)) {
-    if (typeof value === 'string' && !KNOWN.has(name)) {
+    if (typeof value === 'string' && !EDGE_SETTINGS.has(name)) {
       problems.push({ setting: /^\w{1,64}$/.test(name) ? name : UNNAMED, detail: 'is not a setting of the edge' });
     }
   }

@@ -5,7 +5,7 @@
  */
 
 import { DurableObject } from 'cloudflare:workers';
-import { RETRY_AFTER_HEADER } from '../pipeline/contract/answer.ts';
+import { problem, RETRY_AFTER_HEADER } from '../pipeline/contract/answer.ts';
 import { BATCH_MAX_TICKS } from '../pipeline/contract/batch.ts';
 import { CREDIT_HEADER } from '../pipeline/contract/level.ts';
 import { SIGNATURE_TOLERANCE_SECONDS } from '../pipeline/contract/signature.ts';
@@ -14,7 +14,6 @@ import { Intake } from './intake.ts';
 import { outboxOf } from './outbox/calls.ts';
 import { countTicks } from './outbox/count.ts';
 import { overflowOf } from './outbox/overflow.ts';
-import { edgeProblem } from './problems.ts';
 import { problemResponse } from './response.ts';
 import { ScalingReporter } from './scaling/reporter.ts';
 import { settingsOf, socketIdleMs } from './settings.ts';
@@ -95,8 +94,8 @@ export class SocketsObject extends DurableObject<object> {
     if (!read.ok) return this.#fault(socket, session, read.problem, 'messages that are no batches');
     const { batch, body } = read;
     if (this.#unansweredBytes + body.length > UNANSWERED_MAX_BYTES) {
-      const problem = edgeProblem('no-room', 'too many bytes of this provider are unanswered', { batch });
-      return this.#send(socket, problem, { credit: session.creditTicks, retryAfterSeconds: 1 });
+      const full = problem('no-room', 'too many bytes of this provider are unanswered', { batch });
+      return this.#send(socket, full, { credit: session.creditTicks, retryAfterSeconds: 1 });
     }
     // One tick too many is for the pod to reject.
     const ticks = countTicks(body, 'ndjson', BATCH_MAX_TICKS) ?? BATCH_MAX_TICKS;
@@ -105,7 +104,7 @@ export class SocketsObject extends DurableObject<object> {
       const detail =
         `${unanswered} ticks in ${batches} batches are unanswered: ${ticks} more are too many for a credit of ` +
         `${session.creditTicks} ticks and ${UNANSWERED_MAX_BATCHES} batches; nothing of this batch was stored`;
-      return this.#fault(socket, session, edgeProblem('over-credit', detail, { batch }), 'over credit');
+      return this.#fault(socket, session, problem('over-credit', detail, { batch }), 'over credit');
     }
     this.#unansweredBytes += body.length;
     let answer: Response;

@@ -119,6 +119,16 @@ export const PROBLEMS = {
     title: 'Slowed down by the level of the system',
     todo: 'Keep the batch, wait Retry-After seconds, send it again with the same id.',
   },
+  'over-credit': {
+    status: 429,
+    title: 'More unanswered ticks than this socket has credit for',
+    todo: 'Keep the batch; send it again with the same id when fewer of your ticks are unanswered than the last credit says.',
+  },
+  'too-many-requests': {
+    status: 429,
+    title: 'Too many requests from one address',
+    todo: 'Wait Retry-After seconds. Send larger batches, and check your credentials: those that fail count many times.',
+  },
   internal: {
     status: 500,
     title: 'Internal error',

@@ -2,12 +2,10 @@
  * The words of a socket: one text message is one batch, one text message back is its answer. Pure.
  */
 
-import type { Problem } from '../../pipeline/contract/answer.ts';
+import { type Problem, problem, RETRY_AFTER_HEADER } from '../../pipeline/contract/answer.ts';
 import { BODY_MAX_BYTES } from '../../pipeline/contract/batch.ts';
 import { BATCH_ID_RULE, isBatchId } from '../../pipeline/contract/identity.ts';
 import { isLevel, LEVEL_HEADER, type Level, RATE_SCALE_HEADER } from '../../pipeline/contract/level.ts';
-import { RETRY_AFTER_HEADER } from '../../pipeline/contract/answer.ts';
-import { edgeProblem } from '../problems.ts';
 
 /** First line included. */
 export const MESSAGE_MAX_BYTES = BODY_MAX_BYTES;
@@ -48,7 +46,7 @@ function wrong(
   detail: string,
   batch?: string,
 ): MessageOutcome {
-  return { ok: false, problem: edgeProblem(name, detail, batch === undefined ? {} : { batch }) };
+  return { ok: false, problem: problem(name, detail, batch === undefined ? {} : { batch }) };
 }
 
 /** What an HTTP answer says in headers, a socket's says in members of its own. */

@@ -30,6 +30,9 @@ const EXPECTED: Record<ProblemName, { kind: Fate['kind']; held: boolean }> = {
   'store-unavailable': { kind: 'refused', held: true },
   'no-room': { kind: 'refused', held: true },
   'cluster-unreachable': { kind: 'refused', held: true },
+  // The edge's own; from anybody else a reason of the system's.
+  'over-credit': { kind: 'refused', held: true },
+  'too-many-requests': { kind: 'refused', held: true },
   internal: { kind: 'failed', held: true },
   'request-timeout': { kind: 'failed', held: true },
   // Of a pod these are about the edge, not about the batch: its secret, its address.

@@ -3,9 +3,11 @@
  * as a test likes. For tests of what the edge holds.
  */
 
+import { globSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { type RunningPod, startPod } from '../../deploy/local/pod.ts';
 import { type RunningWorkerd, startWorkerd } from '../../deploy/local/workerd.ts';
 import { makeCredentials } from './edge-credentials.ts';
@@ -61,6 +63,11 @@ export class EdgeRig implements AsyncDisposable {
     return this.#edge;
   }
 
+  /** Also while it is not running. */
+  get edgeUrl(): string {
+    return `http://127.0.0.1:${this.#edgePort}`;
+  }
+
   async startEdge(): Promise<void> {
     const { bundlePath, settings = {}, clusterUrl = `http://127.0.0.1:${this.#podPort}` } = this.#options;
     this.#edge = await startWorkerd({
@@ -99,6 +106,20 @@ export class EdgeRig implements AsyncDisposable {
 
   openStore(): StoredTicks {
     return new StoredTicks(this.#storePath);
+  }
+
+  /** Ids of the batches of one provider in the order in which the outbox accepted them, held or not. */
+  heldOrder(): string[] {
+    const [file] = globSync(join(this.#directory, 'edge/objects/Outbox/*.sqlite'));
+    const db = new DatabaseSync(file!, { readOnly: true });
+    try {
+      return db
+        .prepare('SELECT batch FROM batches ORDER BY seq')
+        .all()
+        .map((row) => String(row['batch']));
+    } finally {
+      db.close();
+    }
   }
 
   lockStore(): WriteLock {

@@ -32,6 +32,14 @@ export class StoredTicks implements Disposable {
     return rows.map((row) => String(row['batch']));
   }
 
+  /** Ids in the order of their commits; those of one millisecond, which are one group, by id. */
+  batchOrder(provider: string): string[] {
+    const rows = this.#db
+      .prepare('SELECT batch FROM batches WHERE provider = ? ORDER BY stored_at_ms, length(batch), batch')
+      .all(provider);
+    return rows.map((row) => String(row['batch']));
+  }
+
   /** Identities of the batch's ticks that are not stored. */
   missing(provider: string, batch: Batch): string[] {
     const missing: string[] = [];

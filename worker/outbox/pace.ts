@@ -23,11 +23,19 @@ export interface Pace {
   readonly creditTicks: number | undefined;
   /** Failures in a row without an answer. */
   readonly failures: number;
+  /** Something was answered, ever: a silence is then a change, and who met it first may be its reason. */
+  readonly hasAnswered: boolean;
   readonly pausedUntilMs: number;
 }
 
 /** One batch alone, to see who is there. */
-export const FIRST_PACE: Pace = { window: 1, creditTicks: undefined, failures: 0, pausedUntilMs: 0 };
+export const FIRST_PACE: Pace = {
+  window: 1,
+  creditTicks: undefined,
+  failures: 0,
+  hasAnswered: false,
+  pausedUntilMs: 0,
+};
 
 /** Whether a batch of `ticks` may go now, beside those on their way. One alone may always ask for a new credit. */
 export function mayGo(pace: Pace, inFlight: { batches: number; ticks: number }, ticks: number, nowMs: number): boolean {
@@ -51,9 +59,10 @@ export function paceAfter(
   if (fate.kind === 'stored' || fate.kind === 'rejected') {
     const window = creditTicks === undefined ? Math.min(pace.window + 1, IN_FLIGHT_MAX) : IN_FLIGHT_MAX;
     // A wait that another answer has asked for goes on.
-    return { ...pace, window, creditTicks, failures: 0 };
+    return { ...pace, window, creditTicks, failures: 0, hasAnswered: true };
   }
-  const closed = { ...pace, window: 1, creditTicks };
+  const hasAnswered = pace.hasAnswered || fate.kind !== 'no_answer';
+  const closed = { ...pace, window: 1, creditTicks, hasAnswered };
   // Those sent together fail together: that is one failure.
   if (nowMs < pace.pausedUntilMs) return closed;
   const failures = fate.kind === 'no_answer' ? pace.failures + 1 : 0;
@@ -74,6 +83,8 @@ export function jittered(ms: number, random: number): number {
   return Math.round(ms * (1 + JITTER_SHARE * random));
 }
 
+/** How long after a pause the batch of the last look is due: the next look is another one, and it keeps near its place. */
+export const NEXT_LOOK_GAP_MS = 250;
 /** A batch that may itself be the reason is tried again so rarely at last that it costs the others next to nothing. */
 export const SUSPECT_WAIT_MAX_MS = 60_000;
 
@@ -81,6 +92,7 @@ export const SUSPECT_WAIT_MAX_MS = 60_000;
  * When a batch may be tried again after attempt number `attempts` (0 is the first) and the `pace` that followed. At
  * once, that is before those behind it, after a refusal that was not about it. Else a little after the pause, so that
  * the next probe is another batch; and later each time when the one before it was answered, which makes it suspect.
+ * While nothing has ever been answered, as after a restart, nobody is.
  */
 export function dueAfter(fate: Fate, attempts: number, pace: Pace, nowMs: number, random: number): number {
   const suspectWaitMs = backoffMs(attempts + 1, SUSPECT_WAIT_MAX_MS);
@@ -95,6 +107,6 @@ export function dueAfter(fate: Fate, attempts: number, pace: Pace, nowMs: number
       return fromMs + jittered(suspectWaitMs, random);
     case 'no_answer':
       if (fate.operator) return nowMs;
-      return fromMs + jittered(pace.failures > 1 ? BACKOFF_MIN_MS : suspectWaitMs, random);
+      return fromMs + jittered(pace.failures > 1 || !pace.hasAnswered ? NEXT_LOOK_GAP_MS : suspectWaitMs, random);
   }
 }

@@ -2,7 +2,7 @@
 
 import { describe, expect, it } from 'vitest';
 import type { DeadCause } from '../../../worker/outbox/calls.ts';
-import { type Delivered, Drain, RUN_MAX_REQUESTS } from '../../../worker/outbox/drain.ts';
+import { type Delivered, Drain, RUN_MAX_REQUESTS, SETTLED_TOGETHER } from '../../../worker/outbox/drain.ts';
 import type { Fate } from '../../../worker/outbox/fate.ts';
 import { BACKOFF_MAX_MS, BACKOFF_MIN_MS, IN_FLIGHT_MAX } from '../../../worker/outbox/pace.ts';
 import type { HeldBatch } from '../../../worker/outbox/shelf.ts';
@@ -26,12 +26,15 @@ function draining(cluster: Cluster) {
   const sent: string[] = [];
   const dead: [string, DeadCause][] = [];
   let most = 0;
+  let inFlight = 0;
   const drain = new Drain({
     shelf: outbox.shelf,
     deliver: async (held, body) => {
       sent.push(held.batch);
-      most = Math.max(most, drain.onTheirWay.size);
+      inFlight += 1;
+      most = Math.max(most, inFlight);
       const said = await cluster(held, new TextDecoder().decode(body));
+      inFlight -= 1;
       return 'fate' in said ? said : { fate: said, creditTicks: undefined };
     },
     nowMs: () => clock.nowMs,
@@ -174,6 +177,26 @@ describe('a drain', () => {
     };
     await expect(it.drain.run()).rejects.toThrow('disk full');
     expect(it.shelf.totals().batches).toBe(3);
+    expect(it.drain.onTheirWay.size).toBe(0);
+  });
+
+  it('writes answers down together while others are on their way, and the last ones at once', async () => {
+    const writes: number[] = [];
+    const it = draining(async () => {
+      await soon();
+      return { fate: STORED, creditTicks: 1_000 };
+    });
+    it.fill(31);
+    const settle = it.shelf.settle.bind(it.shelf);
+    it.shelf.settle = (...given) => {
+      writes.push(it.sent.length);
+      settle(...given);
+    };
+    await it.drain.run();
+    expect(writes).toHaveLength(31);
+    const groups = new Set(writes).size;
+    expect(groups).toBeGreaterThan(31 / (SETTLED_TOGETHER + IN_FLIGHT_MAX));
+    expect(groups).toBeLessThanOrEqual(Math.ceil(31 / SETTLED_TOGETHER) + 1);
     expect(it.drain.onTheirWay.size).toBe(0);
   });
 

@@ -11,6 +11,7 @@ import {
   IN_FLIGHT_MAX,
   JITTER_SHARE,
   mayGo,
+  NEXT_LOOK_GAP_MS,
   OPERATOR_WAIT_MS,
   type Pace,
   paceAfter,
@@ -107,8 +108,8 @@ describe('a cluster that does not answer', () => {
   });
 });
 
-function paused(failures: number): Pace {
-  return { ...FIRST_PACE, failures, pausedUntilMs: 500 };
+function paused(failures: number, hasAnswered = true): Pace {
+  return { ...FIRST_PACE, failures, hasAnswered, pausedUntilMs: 500 };
 }
 
 describe('a batch that was not taken', () => {
@@ -117,7 +118,12 @@ describe('a batch that was not taken', () => {
   });
 
   it('lets another be the next probe while the cluster is away', () => {
-    for (const attempts of [0, 1, 40]) expect(dueAfter(SILENT, attempts, paused(2), 50, 0)).toBe(500 + BACKOFF_MIN_MS);
+    const soon = 500 + NEXT_LOOK_GAP_MS;
+    for (const attempts of [0, 1, 40]) expect(dueAfter(SILENT, attempts, paused(2), 50, 0)).toBe(soon);
+    // Since a restart nobody has answered anybody: the first to fail is no more suspect than the next.
+    for (const attempts of [0, 1, 40]) expect(dueAfter(SILENT, attempts, paused(1, false), 50, 0)).toBe(soon);
+    expect(after([SILENT]).hasAnswered).toBe(false);
+    for (const fate of [STORED, DEAD, REFUSED, FAILED]) expect(after([fate, SILENT]).hasAnswered).toBe(true);
   });
 
   it('is put behind the others, longer each time, when they are answered and it is not', () => {

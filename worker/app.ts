@@ -24,7 +24,7 @@ import {
 } from '../pipeline/contract/identity.ts';
 import { WEBHOOK_ID_HEADER } from '../pipeline/contract/signature.ts';
 import { authenticate, type AuthOutcome, NO_CREDENTIALS, presentedCredentials } from './auth.ts';
-import { claimsMoreThan, readBounded } from './body.ts';
+import { claimsMoreThan, readBounded, readOff } from './body.ts';
 import { Cluster, type ClusterParts } from './cluster.ts';
 import { addressOf, FloodGuard } from './limit/flood.ts';
 import { outboxOf } from './outbox/calls.ts';
@@ -121,7 +121,10 @@ class Edge {
     if (credentials === undefined) return this.#unauthenticated(c, NO_CREDENTIALS);
     if (headersTooLong(headers)) return this.#refusal('unsupported-type', HEADERS_TOO_LONG);
     const contentLength = headers.get('content-length');
-    if (claimsMoreThan(BODY_MAX_BYTES, contentLength)) return this.#tooLarge();
+    if (claimsMoreThan(BODY_MAX_BYTES, contentLength)) {
+      await readOff(stream, contentLength);
+      return this.#tooLarge();
+    }
     const maxWaitMs = parts.bodyReadTimeoutMs ?? BODY_READ_TIMEOUT_MS;
     const read = await readBounded(stream, { maxBytes: BODY_MAX_BYTES, maxWaitMs, contentLength });
     if (!read.ok) {

@@ -62,6 +62,33 @@ export async function readBounded(stream: ReadableStream<Uint8Array> | null, bou
   }
 }
 
+/** Of a refused body: what claims more, or comes more slowly, is cut. */
+export const READ_OFF_MAX_BYTES = 8 * 1024 * 1024;
+export const READ_OFF_TIMEOUT_MS = 3_000;
+
+/**
+ * Reads a refused body to its end and keeps nothing of it, within bounds: a sender that first writes all and then reads
+ * would find its connection reset where the answer should be.
+ */
+export async function readOff(stream: ReadableStream<Uint8Array> | null, contentLength: string | null): Promise<void> {
+  if (stream === null || claimsMoreThan(READ_OFF_MAX_BYTES, contentLength)) return;
+  const reader = stream.getReader();
+  const stop = (): void => void reader.cancel().catch(() => undefined);
+  const timer = setTimeout(stop, READ_OFF_TIMEOUT_MS);
+  try {
+    for (let bytes = 0; bytes <= READ_OFF_MAX_BYTES;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      bytes += value.byteLength;
+    }
+    stop();
+  } catch {
+    // its sender has gone
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 /** A reader into buffers. `readAtLeast` is workerd's own and saves a call for each piece that arrives. */
 interface FillingReader {
   read(view: Uint8Array<ArrayBuffer>): Promise<Filled>;

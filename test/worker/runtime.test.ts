@@ -1,7 +1,9 @@
 /** The edge as it runs in production: the wrangler bundle in real workerd, over real sockets, pods stood in for. */
 
+import { once } from 'node:events';
 import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { readFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
@@ -290,6 +292,23 @@ describe('a body', () => {
     );
     expect(answer.status).toBe(413);
     expect(JSON.parse(answer.text)).toMatchObject({ type: '/problems/too-large' });
+    expect(upstream.requests).toHaveLength(0);
+  });
+
+  it('of twice the limit gets its answer, and its sender, who writes all before it reads, no reset', async () => {
+    // Seen failing: the connection was closed after 64 KiB, and the next write was an EPIPE.
+    const socket = connect(edge.port, '127.0.0.1');
+    const errors: Error[] = [];
+    socket.on('error', (error) => errors.push(error));
+    socket.write(head(`content-length: ${2 * BODY_MAX_BYTES}`));
+    for (const piece of filler(2 * BODY_MAX_BYTES)) {
+      socket.write(piece);
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    }
+    const [answer] = (await once(socket, 'data')) as [Buffer];
+    expect(String(answer)).toMatch(/^HTTP\/1\.1 413 /);
+    expect(errors).toEqual([]);
+    socket.destroy();
     expect(upstream.requests).toHaveLength(0);
   });
 

@@ -90,16 +90,17 @@ function figures({ ticksPerSecond, delayMs, level, backlogTicks, backlogAgeSecon
   return `<dl class="figures">${[
     figure('Ticks per second', ticksPerSecond === null ? null : count(ticksPerSecond), 'last minute'),
     figure('Delay', delayMs === null ? null : `${count(delayMs)} ms`, 'edge to stored'),
-    figure('Level', level, level === null ? '' : LEVEL_WORDS[level]),
-    figure('Backlog', backlogTicks === null ? null : count(backlogTicks), age),
+    figure('Level', level, level === null ? '' : LEVEL_WORDS[level], ''),
+    figure('Backlog', backlogTicks === null ? null : count(backlogTicks), age, ''),
   ].join('')}</dl>`;
 }
 
 const LEVEL_WORDS = { ok: 'nobody is slowed', soft: 'half rate', hard: 'nothing admitted' } as const;
 
-function figure(name: string, value: string | null, note: string): string {
+/** `noteOld`: what of the note is still true when the value is not. */
+function figure(name: string, value: string | null, note: string, noteOld = note): string {
   const shown = value === null ? '–<span hidden> not known</span>' : escapeMarkup(value);
-  return `<div><dt>${name}</dt><dd data-old="–">${shown}</dd><dd class="soft">${escapeMarkup(note)}</dd></div>`;
+  return `<div><dt>${name}</dt><dd data-old="–">${shown}</dd><dd class="soft" data-old="${noteOld}">${escapeMarkup(note)}</dd></div>`;
 }
 
 /** The last hour's ticks per second as a line; gaps where nobody measured. */
@@ -138,7 +139,7 @@ function incident(one: Incident): string {
   const lasted = endedMs === null ? 'now' : time(endedMs, moment(endedMs));
   const length = endedMs === null ? 'goes on' : `lasted ${duration(endedMs - startedMs)}`;
   const newest = updates.slice(-UPDATES_SHOWN_MAX).toReversed();
-  return `<li id="incident-${escapeMarkup(id)}"><div class="row"><h3>${escapeMarkup(incidentTitle(one))}</h3><span class="state" data-state="${endedMs === null ? state : 'unknown'}">${icon(state)}${endedMs === null ? 'Open' : 'Resolved'}</span></div>
+  return `<li id="incident-${escapeMarkup(id)}"><div class="row"><h3>${escapeMarkup(incidentTitle(one))}</h3><span class="state" data-state="${endedMs === null ? state : 'unknown'}">${icon(endedMs === null ? state : 'operational')}${endedMs === null ? 'Open' : 'Resolved'}</span></div>
 <p class="soft">${time(startedMs, moment(startedMs))} to ${lasted}, ${length}</p>
 <ol>${newest.map(update).join('')}</ol></li>`;
 }

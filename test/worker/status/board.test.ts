@@ -64,14 +64,37 @@ async function openIncidents(): Promise<string[]> {
 describe('a system that has just started', () => {
   it('is found well within 60 s of its first visit', async () => {
     await expect.poll(states, SHOWN).toBe(ALL_WELL);
+    const greenSeen = watchForGreen();
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    expect(await greenSeen()).toBeGreaterThan(0);
   });
 });
+
+/** From here to its end, a page that says that all is well is wrong: looks at it all the time, and says how often it did. */
+function watchForGreen(): () => Promise<number> {
+  let green = 0;
+  let watching = true;
+  const looking = (async () => {
+    while (watching) {
+      const page = await (await fetch(`${edge.url}/`)).text();
+      if (/<h1 id="overall"[^>]*>.*All systems work/.test(page)) green += 1;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  })();
+  return async () => {
+    watching = false;
+    await looking;
+    return green;
+  };
+}
 
 describe('a fault', { timeout: 60_000 }, () => {
   it('that is a dead pod is shown within 60 s and gone after its restart', async () => {
     await pod.kill();
     await expect.poll(states, SHOWN).toMatch(/cluster:(degraded|outage)/);
+    const greenSeen = watchForGreen();
     await expect.poll(states, SHOWN).toMatch(/cluster:outage store:unknown/);
+    expect(await greenSeen()).toBe(0);
     expect((await edge.status()).overall.state).toBe('outage');
     expect(await openIncidents()).toEqual(['Cluster: no answer']);
     pod = await runPod(pod.port);
@@ -81,6 +104,10 @@ describe('a fault', { timeout: 60_000 }, () => {
   it('that is an unreachable cluster is shown within 60 s and gone after it', async () => {
     gate.shut = true;
     await expect.poll(states, SHOWN).toMatch(/cluster:(degraded|outage)/);
+    const greenSeen = watchForGreen();
+    // Over some beats and a canary.
+    await new Promise((resolve) => setTimeout(resolve, PACE.canaryMs * PACE_SHARE));
+    expect(await greenSeen()).toBe(0);
     gate.shut = false;
     await expect.poll(states, SHOWN).toBe(ALL_WELL);
   });
@@ -88,7 +115,9 @@ describe('a fault', { timeout: 60_000 }, () => {
   it('that is a store that takes no writes is shown within 60 s and gone after it', async () => {
     using lock = new WriteLock(join(directory, 'ticks.db'));
     await expect.poll(states, SHOWN).toMatch(/store:(degraded|outage)/);
+    const greenSeen = watchForGreen();
     await expect.poll(states, SHOWN).toMatch(/store:outage/);
+    expect(await greenSeen()).toBe(0);
     lock.letGo();
     await expect.poll(states, SHOWN).toBe(ALL_WELL);
   });
@@ -102,6 +131,9 @@ describe('a fault', { timeout: 60_000 }, () => {
     };
     try {
       await expect.poll(states, SHOWN).toMatch(/cluster:operational store:degraded/);
+      const greenSeen = watchForGreen();
+      await new Promise((resolve) => setTimeout(resolve, PACE.canaryMs * PACE_SHARE));
+      expect(await greenSeen()).toBe(0);
       expect((await edge.status()).figures.delayMs).toBeGreaterThanOrEqual(PACE.canarySlowMs * PACE_SHARE);
     } finally {
       gate.onData = () => {};
@@ -115,8 +147,10 @@ describe('a fault', { timeout: 60_000 }, () => {
       .poll(states, SHOWN)
       .toBe('edge:operational cluster:operational store:operational provider-ibkr:degraded');
     expect((await edge.status()).overall).toMatchObject({ state: 'degraded' });
+    const greenSeen = watchForGreen();
     const options = { timeout: (PACE.openAfterMs + 2 * PACE.beatMs) * PACE_SHARE };
     await expect.poll(openIncidents, options).toEqual(['ibkr: no ticks']);
+    expect(await greenSeen()).toBe(0);
     sends = true;
     await expect.poll(states, SHOWN).toBe(ALL_WELL);
   });

@@ -27,6 +27,9 @@ export async function openSocket(request: Request, env: object, provider: string
   if (request.headers.get('upgrade')?.toLowerCase() !== 'websocket') {
     return problemResponse('bad-request', 'ask for a WebSocket here: "upgrade: websocket"', { upgrade: 'websocket' });
   }
+  if (request.headers.get('sec-websocket-version') !== '13') {
+    return problemResponse('bad-request', 'sec-websocket-version must be 13', { 'sec-websocket-version': '13' });
+  }
   const headers: Record<string, string> = { upgrade: 'websocket', [SOCKET_PROVIDER_HEADER]: provider };
   const once = signedOnce(request.headers);
   if (once !== undefined) headers[SOCKET_ONCE_HEADER] = once;

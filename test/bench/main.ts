@@ -1,11 +1,13 @@
 /**
- * `npm run bench [-- --quick]`: how fast the system is, as ratios within one run.
+ * `npm run bench [-- --quick]`: how fast the system is, as ratios within one run. `npm run bench -- hostile`: what a
+ * provider that behaves notices of others that do not.
  */
 
 import { cpus } from 'node:os';
 import { benchCredit } from './credit.ts';
 import { benchEdgeFastPath, benchOutbox } from './edge-fast-path.ts';
 import { benchEdgeRelay } from './edge-relay.ts';
+import { benchHostileEdge } from './hostile-edge.ts';
 import { benchPodIntake } from './pod-intake.ts';
 import { benchPostgres } from './postgres.ts';
 import { benchProviders } from './providers.ts';
@@ -18,6 +20,11 @@ const warmUpTicks = quick ? 120_000 : 900_000;
 console.log(
   `Node ${process.version}, ${cpus().length} cores (${cpus()[0]?.model ?? 'unknown'}), medians of ${rounds}\n`,
 );
+if (process.argv.includes('hostile')) {
+  console.log('A provider that pushes 50 ticks every 10 ms through the edge, and its p99 beside others:');
+  console.table(await benchHostileEdge());
+  process.exit();
+}
 console.log('Pod intake, HTTP to synced commit to answer, signed, 16 requests in flight; client on the same cores:');
 const intake: Record<string, string>[] = [];
 for (const batchTicks of [100, 500, 1_000]) {

@@ -65,7 +65,19 @@ const ROOMS: Readonly<Record<string, Room>> = {
     packages: ['yaml'],
     node: true,
   },
-  'deploy/': { knows: ['pipeline/contract/'], packages: ['undici', 'fflate'], node: true },
+  // It plays the simulator's control loop on real processes, and holds the stores of its pods back.
+  'deploy/rehearse/': {
+    knows: [
+      'pipeline/contract/',
+      'pipeline/queue/',
+      'pipeline/store/',
+      'deploy/local/',
+      'deploy/replay/',
+      'deploy/simulate/',
+    ],
+    node: true,
+  },
+  'deploy/': { knows: ['pipeline/contract/'], packages: ['undici', 'fflate', 'pg'], node: true },
 };
 
 function roomOf(file: string): string | undefined {

@@ -12,7 +12,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { bundleWorker, type EdgeObject, type RunningWorkerd, startWorkerd } from '../../deploy/local/workerd.ts';
 import { generateSecret, importSecret, type SigningKey } from '../../pipeline/contract/signature.ts';
-import { freePorts } from '../support/user-process.ts';
+import { freePorts } from '../../deploy/local/free-ports.ts';
 import { cpuSeconds } from './process-figures.ts';
 import { median, type PushFigures, pushAll } from './push.ts';
 import { BENCH_PROVIDER, BENCH_SECRET, edgeTargets } from './targets.ts';

@@ -12,7 +12,7 @@ import type { StoreBatch } from '../../pipeline/queue/delivery.ts';
 import { WRITER_BOUNDS } from '../../pipeline/sink/writer-bounds.ts';
 import { INSERT_TICKS, tradeRows } from '../../pipeline/store/postgres-rows.ts';
 import { CONNECTIONS_DEFAULT, PostgresStore } from '../../pipeline/store/postgres.ts';
-import { POSTGRES_BIN, type PostgresServer, startPostgres } from '../support/postgres-server.ts';
+import { POSTGRES_BIN, type PostgresServer, startPostgres } from '../../deploy/local/postgres.ts';
 import { median } from './push.ts';
 import { benchBodies, benchTrades } from './ticks.ts';
 

@@ -6,7 +6,7 @@
 import type { Batch } from '../../deploy/replay/batches.ts';
 import { Durations } from '../../deploy/replay/account.ts';
 import type { Attempt } from '../../deploy/replay/pusher.ts';
-import type { Row } from '../support/postgres-server.ts';
+import type { Row } from '../../deploy/local/postgres.ts';
 import { compareRows, type Held } from '../support/serial-ticks.ts';
 
 export interface Offer {

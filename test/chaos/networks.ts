@@ -5,7 +5,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { NetSpace } from '../support/net-space.ts';
-import { POSTGRES_BIN } from '../support/postgres-server.ts';
+import { POSTGRES_BIN } from '../../deploy/local/postgres.ts';
 import type { Random } from '../support/random.ts';
 import { Cluster } from './cluster.ts';
 import { watching } from './processes.ts';

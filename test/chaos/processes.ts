@@ -1,8 +1,8 @@
 /** Processes that end, stop and are replaced: pods, edge and store. */
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import { lacksPrometheus, startPrometheus } from '../support/prometheus-server.ts';
-import { POSTGRES_BIN, type PostgresServer } from '../support/postgres-server.ts';
+import { lacksPrometheus, startPrometheus } from '../../deploy/local/prometheus.ts';
+import { POSTGRES_BIN, type PostgresServer } from '../../deploy/local/postgres.ts';
 import type { Random } from '../support/random.ts';
 import { Cluster, type Pod } from './cluster.ts';
 import type { Scenario } from './scenario.ts';

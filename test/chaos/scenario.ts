@@ -4,7 +4,7 @@
  */
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Row } from '../support/postgres-server.ts';
+import type { Row } from '../../deploy/local/postgres.ts';
 import { until } from '../support/postgres-stores.ts';
 import { newSeed, type Random, randomFrom } from '../support/random.ts';
 import type { Cluster } from './cluster.ts';

@@ -3,7 +3,7 @@
 import { appendFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { type PostgresServer, type Row, startPostgres } from '../support/postgres-server.ts';
+import { type PostgresServer, type Row, startPostgres } from '../../deploy/local/postgres.ts';
 import { ROWS_BY_BATCH } from '../support/serial-ticks.ts';
 
 /** Every pod has its connections; the server's own limit is a hundred. */

@@ -13,7 +13,7 @@ import { PrometheusRule } from '@kubernetes-models/prometheus-operator/monitorin
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { prometheusRule } from '../../deploy/prometheus/prometheusrule.ts';
-import { lacksPrometheus } from '../support/prometheus-server.ts';
+import { lacksPrometheus } from '../../deploy/local/prometheus.ts';
 
 const RULES = 'deploy/prometheus/rules.yaml';
 const CASES = globSync('deploy/prometheus/rules-test/*.yaml').toSorted();

@@ -18,7 +18,7 @@ import { type RunningPod, startPod } from '../../deploy/local/pod.ts';
 import { exposition } from '../../worker/scaling/exposition.ts';
 import { type Dashboard, expressionsOf } from '../support/dashboard.ts';
 import { KUBERNETES_METRICS } from '../support/kubernetes-metrics.ts';
-import { lacksPrometheus, type PrometheusServer, startPrometheus } from '../support/prometheus-server.ts';
+import { lacksPrometheus, type PrometheusServer, startPrometheus } from '../../deploy/local/prometheus.ts';
 
 /** A pod knows its capacity after ten busy seconds; the rest is there after two scrapes. */
 const FILL_TIMEOUT_MS = 60_000;

@@ -15,7 +15,7 @@ import { FOREIGN_TEXT, hostileCheckout, pipelineFiles, productionPackages } from
 import { ImageSender } from '../support/image-sender.ts';
 import { until } from '../support/postgres-stores.ts';
 import { StoredTicks } from '../support/stored-ticks.ts';
-import { freePorts } from '../support/user-process.ts';
+import { freePorts } from '../../deploy/local/free-ports.ts';
 import type { Manifest } from './kustomize.ts';
 
 const IMAGE = 'mdp-pipeline:test';

@@ -8,7 +8,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { temporaryDirectory } from '../replay/captures.ts';
-import { childrenOf, freePorts, UserProcess } from '../support/user-process.ts';
+import { freePorts } from '../../deploy/local/free-ports.ts';
+import { childrenOf, UserProcess } from '../support/user-process.ts';
 
 const START = join(import.meta.dirname, '../../deploy/local/start.ts');
 const STRACE = ['strace', '-f', '-qq', '--seccomp-bpf', '-e', 'trace=connect,sendto,sendmsg,sendmmsg'];

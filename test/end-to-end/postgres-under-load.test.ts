@@ -16,7 +16,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { LoadBatch } from '../support/load-ledger.ts';
 import { createRole, PodUnderLoad, SOUND } from '../support/pod-under-load.ts';
-import { POSTGRES_BIN, type PostgresServer, startPostgres } from '../support/postgres-server.ts';
+import { POSTGRES_BIN, type PostgresServer, startPostgres } from '../../deploy/local/postgres.ts';
 import { until } from '../support/postgres-stores.ts';
 import { mayMount, SmallDisk } from '../support/small-disk.ts';
 

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { PostgresStore } from '../../pipeline/store/postgres.ts';
 import { NOW_MS, quote, storeBatch, trade, trades } from '../support/pod-batch.ts';
-import { POSTGRES_BIN, type PostgresServer, startPostgres } from '../support/postgres-server.ts';
+import { POSTGRES_BIN, type PostgresServer, startPostgres } from '../../deploy/local/postgres.ts';
 import { postgresStores, type PostgresStores, until, WEEK_MS } from '../support/postgres-stores.ts';
 
 const RUNBOOK = readFileSync('deploy/README.md', 'utf8');

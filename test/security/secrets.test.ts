@@ -19,7 +19,8 @@ import { trade } from '../support/malformed-corpus.ts';
 import { RunningSystem } from '../support/running-system.ts';
 import { plantSecret } from '../support/planted-secrets.ts';
 import { SECRET_SETTINGS, secretsIn, takeSeen } from '../support/secret-watch.ts';
-import { freePorts, UserProcess } from '../support/user-process.ts';
+import { freePorts } from '../../deploy/local/free-ports.ts';
+import { UserProcess } from '../support/user-process.ts';
 
 const PRINT = 'console.log(process.env.MDP_EDGE_SECRETS); console.error(process.env.SAID)';
 

@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeEach, describe } from 'vitest';
 import type { BatchResult, StoreBatch } from '../../pipeline/queue/delivery.ts';
 import type { Store } from '../../pipeline/sink/store.ts';
 import { sqliteBench } from '../support/pod-sqlite.ts';
-import { POSTGRES_BIN, type PostgresServer, startPostgres } from '../support/postgres-server.ts';
+import { POSTGRES_BIN, type PostgresServer, startPostgres } from '../../deploy/local/postgres.ts';
 import { postgresStores } from '../support/postgres-stores.ts';
 
 export type StoreKind = 'sqlite' | 'postgres';

@@ -5,7 +5,7 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { partitionName, dayOf } from '../../pipeline/store/postgres-partitions.ts';
 import { NOW_MS, storeBatch, trade, trades } from '../support/pod-batch.ts';
-import { POSTGRES_BIN, type PostgresServer, startPostgres } from '../support/postgres-server.ts';
+import { POSTGRES_BIN, type PostgresServer, startPostgres } from '../../deploy/local/postgres.ts';
 import { postgresStores, type PostgresStores, until } from '../support/postgres-stores.ts';
 
 const DAY_MS = 86_400_000;

@@ -9,7 +9,7 @@ import type { BatchResult, StoreBatch } from '../../pipeline/queue/delivery.ts';
 import { inTransaction } from '../../pipeline/store/postgres-session.ts';
 import type { PostgresStore } from '../../pipeline/store/postgres.ts';
 import { NOW_MS, quote, storeBatch, trade, trades } from '../support/pod-batch.ts';
-import { POSTGRES_BIN, type PostgresServer, startPostgres } from '../support/postgres-server.ts';
+import { POSTGRES_BIN, type PostgresServer, startPostgres } from '../../deploy/local/postgres.ts';
 import { postgresStores, type PostgresStores, until } from '../support/postgres-stores.ts';
 import { mayMount } from '../support/small-disk.ts';
 

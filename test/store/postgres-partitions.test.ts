@@ -11,7 +11,7 @@ import {
 } from '../../pipeline/store/postgres-partitions.ts';
 import type { PostgresStore } from '../../pipeline/store/postgres.ts';
 import { type LooseTick, NOW_MS, quote, storeBatch, trade } from '../support/pod-batch.ts';
-import { POSTGRES_BIN, type PostgresServer, startPostgres } from '../support/postgres-server.ts';
+import { POSTGRES_BIN, type PostgresServer, startPostgres } from '../../deploy/local/postgres.ts';
 import { postgresStores, type PostgresStores } from '../support/postgres-stores.ts';
 
 const DAY_MS = 86_400_000;

@@ -7,9 +7,9 @@ import { inspect } from 'node:util';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { StoreOpenError } from '../../pipeline/sink/store.ts';
 import { SCHEMA_VERSION } from '../../pipeline/store/postgres-schema.ts';
-import { freePorts } from '../support/user-process.ts';
+import { freePorts } from '../../deploy/local/free-ports.ts';
 import { storeBatch, trades } from '../support/pod-batch.ts';
-import { POSTGRES_BIN, type PostgresServer, startPostgres } from '../support/postgres-server.ts';
+import { POSTGRES_BIN, type PostgresServer, startPostgres } from '../../deploy/local/postgres.ts';
 import { postgresStores, type PostgresStores, until } from '../support/postgres-stores.ts';
 
 const hasOpenssl = spawnSync('openssl', ['version']).status === 0;

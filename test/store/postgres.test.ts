@@ -5,7 +5,7 @@ import type { StoreBatch } from '../../pipeline/queue/delivery.ts';
 import type { Session } from '../../pipeline/store/postgres-session.ts';
 import { writeGroup } from '../../pipeline/store/postgres-write.ts';
 import { NOW_MS, quote, storeBatch, trade, trades } from '../support/pod-batch.ts';
-import { POSTGRES_BIN, type PostgresServer, startPostgres } from '../support/postgres-server.ts';
+import { POSTGRES_BIN, type PostgresServer, startPostgres } from '../../deploy/local/postgres.ts';
 import { postgresStores, type PostgresStores } from '../support/postgres-stores.ts';
 
 let server: PostgresServer;

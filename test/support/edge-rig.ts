@@ -14,7 +14,7 @@ import { makeCredentials } from './edge-credentials.ts';
 import { NDJSON } from './edge-outbox.ts';
 import { type RawAnswer, send } from './edge-request.ts';
 import { StoredTicks, WriteLock } from './stored-ticks.ts';
-import { freePorts } from './user-process.ts';
+import { freePorts } from '../../deploy/local/free-ports.ts';
 
 export interface RigOptions {
   /** What `bundleWorker` returned. */

@@ -5,8 +5,8 @@
  */
 
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Row } from '../../deploy/local/postgres.ts';
 import { lines, type LooseTick } from './pod-batch.ts';
-import type { Row } from './postgres-server.ts';
 import { until } from './postgres-stores.ts';
 import { compareRows, type Held, serialTicks } from './serial-ticks.ts';
 

@@ -5,8 +5,8 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type RunningPod, startPod } from '../../deploy/local/pod.ts';
+import type { PostgresServer, Row } from '../../deploy/local/postgres.ts';
 import { LoadLedger, sum } from './load-ledger.ts';
-import type { PostgresServer, Row } from './postgres-server.ts';
 import { until } from './postgres-stores.ts';
 import { ROWS_BY_BATCH } from './serial-ticks.ts';
 import { isRunning } from './user-process.ts';

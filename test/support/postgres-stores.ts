@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { PostgresStore, type PostgresStoreOptions } from '../../pipeline/store/postgres.ts';
 import { NOW_MS } from './pod-batch.ts';
-import type { PostgresServer, Row } from './postgres-server.ts';
+import type { PostgresServer, Row } from '../../deploy/local/postgres.ts';
 
 export const WEEK_MS = 7 * 86_400_000;
 const UNTIL_TIMEOUT_MS = 15_000;

@@ -4,7 +4,7 @@
  */
 
 import { type LooseTick, quote, trade } from './pod-batch.ts';
-import type { Row } from './postgres-server.ts';
+import type { Row } from '../../deploy/local/postgres.ts';
 
 export const SERIALS_PER_BATCH = 1_000;
 

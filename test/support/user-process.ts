@@ -2,7 +2,7 @@
 
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
-import { type AddressInfo, connect, createServer } from 'node:net';
+import { connect } from 'node:net';
 
 export interface Ended {
   code: number | null;
@@ -105,20 +105,6 @@ export function shell(line: string, cwd: string): Promise<{ code: number; stdout
       resolve({ code: child.exitCode ?? -1, stdout, stderr });
     });
   });
-}
-
-/** Ports that were free a moment ago, all of them different. */
-export async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(Array.from({ length: count }, () => listening()));
-  const ports = servers.map((server) => (server.address() as AddressInfo).port);
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
-}
-
-async function listening(): Promise<ReturnType<typeof createServer>> {
-  const server = createServer();
-  await new Promise<void>((resolve, reject) => server.once('error', reject).listen(0, '127.0.0.1', resolve));
-  return server;
 }
 
 /** Whether nobody listens there. Asked by connecting: a probe that took the port would be in its owner's way. */

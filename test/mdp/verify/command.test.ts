@@ -20,8 +20,8 @@ import { generateSecret } from '../../../pipeline/contract/signature.ts';
 import { type ClusterState, fakeKubectl, healthyCluster } from '../../support/fake-kubectl.ts';
 import { KUBERNETES_METRICS } from '../../support/kubernetes-metrics.ts';
 import { mdp, type Ran } from '../../support/mdp-command.ts';
-import { lacksPrometheus, type PrometheusServer, startPrometheus } from '../../support/prometheus-server.ts';
-import { freePorts } from '../../support/user-process.ts';
+import { lacksPrometheus, type PrometheusServer, startPrometheus } from '../../../deploy/local/prometheus.ts';
+import { freePorts } from '../../../deploy/local/free-ports.ts';
 import { rewritingProxy } from '../../support/rewriting-proxy.ts';
 import { WriteLock } from '../../support/stored-ticks.ts';
 

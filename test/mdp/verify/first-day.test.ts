@@ -10,7 +10,7 @@ import { FIRST_DAY } from '../../../deploy/mdp/verify/first-day.ts';
 import type { Report } from '../../../deploy/mdp/verify/report.ts';
 import { type DaySeries, dayOfMetrics } from '../../support/day-of-metrics.ts';
 import { mdp } from '../../support/mdp-command.ts';
-import { lacksPrometheus, startPrometheus } from '../../support/prometheus-server.ts';
+import { lacksPrometheus, startPrometheus } from '../../../deploy/local/prometheus.ts';
 
 const HPA = { namespace: 'market-data', horizontalpodautoscaler: 'keda-hpa-mdp-pipeline-scaler' };
 const target = (instance: string): Record<string, string> => ({ job: 'market-data/mdp-pipeline', instance });
@@ -81,7 +81,7 @@ function objectives(errors: number): DaySeries[] {
 
 async function facts(day: readonly DaySeries[]): Promise<Record<string, string>> {
   // Blocks end before the hour in which the server begins its own.
-  await using prometheus = await startPrometheus([], undefined, dayOfMetrics(day, Date.now()));
+  await using prometheus = await startPrometheus([], undefined, { history: dayOfMetrics(day, Date.now()) });
   const args = ['verify', '--prometheus', prometheus.url, '--only', 'prometheus', '--first-day', '--json'];
   const { stdout } = await mdp(args, tmpdir());
   const { checks } = JSON.parse(stdout) as Report;

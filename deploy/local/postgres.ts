@@ -1,7 +1,7 @@
 /**
- * A real PostgreSQL server of the test's own: in a temporary directory, on a free loopback port, fsync on, as an
- * unprivileged user when the tests are root's, which PostgreSQL refuses to run as. Can be killed, stopped, started
- * again and paused. Where no server is installed {@link POSTGRES_BIN} is undefined, and its tests are skipped by name.
+ * A real PostgreSQL server of our own: in a temporary directory, on a free loopback port, fsync on, as an unprivileged
+ * user when we are root, which PostgreSQL refuses to run as. Can be killed, stopped, started again and paused. For the
+ * rehearsal and the tests; where no server is installed {@link POSTGRES_BIN} is undefined.
  */
 
 import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
@@ -12,7 +12,7 @@ import { delimiter, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { Client } from 'pg';
-import { freePorts } from './user-process.ts';
+import { freePorts } from './free-ports.ts';
 
 const START_TIMEOUT_MS = 30_000;
 const LOOK_INTERVAL_MS = 20;

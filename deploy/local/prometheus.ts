@@ -1,6 +1,6 @@
 /**
- * A real Prometheus of the test's own: in a temporary directory, on a free loopback port, with the configuration and
- * rules that it is given. Where none is installed {@link lacksPrometheus} is true, and its tests are skipped by name.
+ * A real Prometheus of our own: in a temporary directory, on a free loopback port, with the configuration and rules that
+ * it is given. For the rehearsal and the tests; where none is installed {@link lacksPrometheus} is true.
  */
 
 import { execFile, spawn, spawnSync } from 'node:child_process';
@@ -10,11 +10,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { freePorts } from './user-process.ts';
+import { freePorts } from './free-ports.ts';
 
 /** Replays nothing and has no data: a loaded machine needs a second or two. */
 const START_TIMEOUT_MS = 30_000;
 const LOOK_INTERVAL_MS = 50;
+const SCRAPE_TIMEOUT_MAX_SECONDS = 4;
 const run = promisify(execFile);
 
 export const lacksPrometheus = ['prometheus', 'promtool'].some(
@@ -36,29 +37,40 @@ export interface PrometheusRuleState {
 /** Invariant: not running any more after it was disposed of, and its directory gone. */
 export interface PrometheusServer extends AsyncDisposable {
   readonly url: string;
-  /** An instant query that answers with a vector or a scalar; throws what Prometheus has against it. */
-  query(expression: string): Promise<PrometheusSample[]>;
+  /** An instant query, as of now or `atSeconds`, with a vector or a scalar; throws what Prometheus has against it. */
+  query(expression: string, atSeconds?: number): Promise<PrometheusSample[]>;
   /** Every name that any series has. */
   metricNames(): Promise<Set<string>>;
   rules(): Promise<PrometheusRuleState[]>;
 }
 
+export interface TargetGroup {
+  targets: string[];
+  labels?: Record<string, string>;
+}
+
 interface ScrapeConfig {
   job_name: string;
-  static_configs: { targets: string[]; labels?: Record<string, string> }[];
+  static_configs?: TargetGroup[];
+  /** Files of target groups, as JSON; a change counts at once. */
+  file_sd_configs?: { files: string[] }[];
   metrics_path?: string;
   honor_labels?: boolean;
   authorization?: { type: 'Bearer'; credentials: string };
 }
 
-/**
- * Scrapes every second; `rules` is the text of a rules file, `history` what it has scraped before, as OpenMetrics text
- * with times. Resolves when it is ready.
- */
+/** How it differs from one that begins now and scrapes every second. */
+export interface PrometheusOptions {
+  scrapeIntervalSeconds?: number;
+  /** What it has scraped before, as OpenMetrics text with times. */
+  history?: string;
+}
+
+/** `rules` is the text of a rules file. Resolves when it is ready. */
 export async function startPrometheus(
   scrapeConfigs: readonly ScrapeConfig[],
   rules = 'groups: []\n',
-  history?: string,
+  { scrapeIntervalSeconds = 1, history }: PrometheusOptions = {},
 ): Promise<PrometheusServer> {
   const directory = await mkdtemp(join(tmpdir(), 'mdp-prometheus-'));
   if (history !== undefined) {
@@ -71,7 +83,11 @@ export async function startPrometheus(
   await writeFile(join(directory, 'rules.yaml'), rules);
   // JSON is YAML.
   const config = {
-    global: { scrape_interval: '1s', scrape_timeout: '1s', evaluation_interval: '1s' },
+    global: {
+      scrape_interval: `${scrapeIntervalSeconds}s`,
+      scrape_timeout: `${Math.min(scrapeIntervalSeconds, SCRAPE_TIMEOUT_MAX_SECONDS)}s`,
+      evaluation_interval: '1s',
+    },
     rule_files: ['rules.yaml'],
     scrape_configs: scrapeConfigs,
   };
@@ -117,8 +133,9 @@ export async function startPrometheus(
     }
   }
 
-  async function query(expression: string): Promise<PrometheusSample[]> {
+  async function query(expression: string, atSeconds?: number): Promise<PrometheusSample[]> {
     const body = new URLSearchParams({ query: expression });
+    if (atSeconds !== undefined) body.set('time', String(atSeconds));
     const data = await ask<{ resultType: string; result: unknown }>('/api/v1/query', { method: 'POST', body });
     if (data.resultType === 'scalar') return [{ labels: {}, value: Number((data.result as [number, string])[1]) }];
     if (data.resultType !== 'vector') throw new Error(`"${expression}" is a ${data.resultType}`);

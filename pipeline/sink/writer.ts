@@ -8,6 +8,7 @@ import type { BoundedQueue } from '../queue/bounded-queue.ts';
 import type { BatchResult, Delivery } from '../queue/delivery.ts';
 import { Circuit, type CircuitState } from './circuit.ts';
 import { InFlight } from './in-flight.ts';
+import { InFlightLimit } from './in-flight-limit.ts';
 import { isolate, setAside } from './isolate.ts';
 import type { Store, WriteFailure, WriteOutcome } from './store.ts';
 import type { WriterBounds } from './writer-bounds.ts';
@@ -41,6 +42,7 @@ export class Writer {
   readonly #parts: WriterParts;
   readonly #circuit = new Circuit();
   readonly #inFlight = new InFlight();
+  readonly #limit: InFlightLimit;
   readonly #surprises = new WeakMap<Delivery, number>();
   /** Handed to the store by us, with an outcome that nobody knows. */
   readonly #inDoubt = new WeakSet<Delivery>();
@@ -53,6 +55,8 @@ export class Writer {
 
   constructor(parts: WriterParts) {
     this.#parts = parts;
+    const { groupMaxTicks, inFlightMaxGroups } = parts.bounds;
+    this.#limit = new InFlightLimit(groupMaxTicks * inFlightMaxGroups);
   }
 
   /** Ticks handed to the store and not yet settled; of one provider, when it is given. */
@@ -112,7 +116,8 @@ export class Writer {
       const attempt = this.#circuit.begin(nowMs());
       if (attempt === undefined) break;
       // A probe is the oldest delivery alone.
-      const group = attempt === 'probe' ? queue.take(1) : queue.take(bounds.groupMaxTicks, bounds.groupMaxBytes);
+      const mostTicks = Math.min(bounds.groupMaxTicks, this.#limit.ticks - this.#inFlight.ticks);
+      const group = attempt === 'probe' ? queue.take(1) : queue.take(mostTicks, bounds.groupMaxBytes);
       void this.#run(group);
     }
   }
@@ -120,9 +125,15 @@ export class Writer {
   #mayStart(): boolean {
     const { queue, bounds, nowMs } = this.#parts;
     if (this.#inFlight.groups === 0) return true;
-    if (this.#inFlight.groups >= bounds.inFlightMaxGroups || this.#lastWriteMs > bounds.pipelineMaxWriteMs)
-      return false;
+    if (!this.#hasRoom) return false;
     return queue.depthTicks >= bounds.pipelineMinTicks || nowMs() >= queue.oldest!.offeredMs + bounds.pipelineMaxWaitMs;
+  }
+
+  /** For a further group beside those that are being written. */
+  get #hasRoom(): boolean {
+    const { inFlightMaxGroups, pipelineMaxWriteMs } = this.#parts.bounds;
+    const { groups, ticks } = this.#inFlight;
+    return groups < inFlightMaxGroups && ticks < this.#limit.ticks && this.#lastWriteMs <= pipelineMaxWriteMs;
   }
 
   #expire(): void {
@@ -159,10 +170,12 @@ export class Writer {
     const { nowMs } = this.#parts;
     for (let attempt = 1; ; attempt += 1) {
       const sinceMs = nowMs();
+      const inFlightTicks = this.#inFlight.ticks;
       const outcome = await this.#call(() => this.#parts.store.write(group.map(({ batch }) => batch)));
       this.#lastWriteMs = nowMs() - sinceMs;
       if (outcome.ok && outcome.results.length === group.length) {
         this.#circuit.succeeded();
+        this.#limit.note({ inFlightTicks, ms: this.#lastWriteMs });
         // The next group first: the credit that these senders are told counts it, and not this one.
         this.#inFlight.remove(group);
         this.#start();
@@ -317,8 +330,7 @@ export class Writer {
       if (!store.isOpen) within(REOPEN_LOOK_MS);
       else if (this.#inFlight.groups === 0) within(this.#circuit.waitMs(nowMs()));
     }
-    const isRoom = this.#inFlight.groups > 0 && this.#inFlight.groups < bounds.inFlightMaxGroups;
-    if (oldest !== undefined && isRoom && this.#lastWriteMs <= bounds.pipelineMaxWriteMs)
+    if (oldest !== undefined && this.#inFlight.groups > 0 && this.#hasRoom)
       within(oldest.offeredMs + bounds.pipelineMaxWaitMs - nowMs());
     return inMs;
   }

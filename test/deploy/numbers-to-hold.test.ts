@@ -17,7 +17,6 @@ import { METRICS } from '../../deploy/simulate/plant.ts';
 import { PROFILES } from '../../deploy/simulate/profiles.ts';
 import { POD_START_SECONDS, type Timeline } from '../../deploy/simulate/run.ts';
 import { COLUMNS, comparisonTable } from '../../deploy/simulate/table.ts';
-import { CIRCUIT_DELAY_MAX_MS } from '../../pipeline/sink/circuit.ts';
 
 const STEADY = 'deploy/overlays/steady';
 const BASE = 'deploy/keda';
@@ -69,7 +68,7 @@ function scalerOf(path: string): Scaler {
   return readScaler(readManifests(path).scaledObject, METRICS);
 }
 
-/** In whole seconds, as the table of the numbers has them. */
+/** In whole seconds, as the table of the numbers has them: a step of half a second alone makes 27.4 of 27.1. */
 function worst(spreads: Spreads, figure: string): number {
   return Math.round(spreads.get(figure)!.worst);
 }
@@ -154,9 +153,8 @@ describe('the shipped scaling', () => {
       expect(worst(outage, 'useless pods')).toBe(0);
       expect(worst(outage, 'reversals')).toBe(0);
       expect(worst(outage, 'drained')).toBeLessThanOrEqual(drainSeconds);
-      // A circuit that has been open for long asks again only after a wait; the first pod to ask ends the outage.
-      const probeSeconds = CIRCUIT_DELAY_MAX_MS / 1000;
-      expect(worst(outage, 'max delay')).toBeLessThanOrEqual(outageSeconds + 1 + probeSeconds / 2);
+      // The first pod to ask ends the outage: within CIRCUIT_DELAY_MAX_MS, and with some pods well before.
+      expect(worst(outage, 'max delay')).toBeLessThanOrEqual(outageSeconds + 1);
     },
   );
 

@@ -38,6 +38,12 @@ export interface RunningPod {
   kill(): Promise<number | null>;
 }
 
+/** However we end, they drain and end as well. */
+const running = new Set<ChildProcess>();
+process.once('exit', () => {
+  for (const child of running) child.kill('SIGTERM');
+});
+
 /** Resolves when the pod is ready; rejects with its last words when it ends before. */
 export async function startPod({
   settings,
@@ -53,10 +59,8 @@ export async function startPod({
     detached: true,
   });
   const exited = new Promise<number | null>((resolve) => child.once('exit', (code) => resolve(code)));
-  // However we end, it drains and ends as well.
-  const drain = (): void => void child.kill('SIGTERM');
-  process.once('exit', drain);
-  void exited.then(() => process.removeListener('exit', drain));
+  running.add(child);
+  void exited.then(() => running.delete(child));
   const port = await readPort(child, exited, onLog);
   const signal = (name: NodeJS.Signals) => (): Promise<number | null> => {
     child.kill(name);

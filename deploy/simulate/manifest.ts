@@ -13,7 +13,7 @@ export interface Trigger {
   metricType: 'AverageValue' | 'Value';
   threshold: number;
   source:
-    | { kind: 'prometheus'; query: PromNode; isEmptyZero: boolean }
+    | { kind: 'prometheus'; query: PromNode; queryText: string; isEmptyZero: boolean }
     | { kind: 'cron'; window: CronWindow; desiredReplicas: number };
 }
 
@@ -116,7 +116,7 @@ function readTrigger(trigger: unknown, where: string, metrics: ReadonlySet<strin
   return {
     ...shared,
     threshold: number(Number(meta['threshold']), `${where}.metadata.threshold`),
-    source: { kind: 'prometheus', query, isEmptyZero: meta['ignoreNullValues'] !== 'false' },
+    source: { kind: 'prometheus', query, queryText, isEmptyZero: meta['ignoreNullValues'] !== 'false' },
   };
 }
 

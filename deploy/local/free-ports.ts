@@ -1,17 +1,32 @@
 /** Ports of loopback for programs that cannot choose one by themselves and tell it. */
 
-import { type AddressInfo, createServer } from 'node:net';
+import { connect } from 'node:net';
 
-/** Ports that were free a moment ago, all of them different. */
+/**
+ * Below those that Linux and macOS give to connections and to whoever asks for any port (32,768 and 49,152 on), so that
+ * nobody is given one of these between its choice and its use, or while its owner is away.
+ */
+const PORT_MIN = 10_000;
+const PORT_MAX = 32_000;
+
+/** Ports that were free a moment ago, all of them different, by chance. */
 export async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(Array.from({ length: count }, () => listening()));
-  const ports = servers.map((server) => (server.address() as AddressInfo).port);
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
+  const ports = new Set<number>();
+  while (ports.size < count) {
+    const port = PORT_MIN + Math.floor(Math.random() * (PORT_MAX - PORT_MIN));
+    if (await isFree(port)) ports.add(port);
+  }
+  return [...ports];
 }
 
-async function listening(): Promise<ReturnType<typeof createServer>> {
-  const server = createServer();
-  await new Promise<void>((resolve, reject) => server.once('error', reject).listen(0, '127.0.0.1', resolve));
-  return server;
+/** Whether nobody listens there. Asked by connecting: a probe that took the port would be in its owner's way. */
+export function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1');
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(false);
+    });
+    socket.once('error', () => resolve(true));
+  });
 }

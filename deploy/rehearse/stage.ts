@@ -92,12 +92,12 @@ export async function setStage(options: StageOptions): Promise<Stage> {
             { job_name: 'mdp-pipeline', file_sd_configs: [{ files: [targets.path] }] },
             {
               job_name: 'mdp-edge',
-              authorization: { credentials: secrets.scalingToken },
+              authorization: { type: 'Bearer', credentials: secrets.scalingToken },
               static_configs: [{ targets: [hostOf(edge.url)] }],
             },
           ],
           undefined,
-          scrapeIntervalSeconds,
+          { scrapeIntervalSeconds },
         );
   if (prometheus !== undefined) started.use(prometheus);
   const all = started.move();

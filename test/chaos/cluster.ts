@@ -7,6 +7,7 @@ import { rmSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { freePorts } from '../../deploy/local/free-ports.ts';
 import { type RunningPod, startPod } from '../../deploy/local/pod.ts';
 import { bundleWorker, type RunningWorkerd, startWorkerd } from '../../deploy/local/workerd.ts';
 import type { Credential } from '../../deploy/replay/pusher.ts';
@@ -14,7 +15,7 @@ import { generateSecret } from '../../pipeline/contract/signature.ts';
 import { tokenHash } from '../support/edge-credentials.ts';
 import { noProcessMemory, peakBytes } from '../support/process-memory.ts';
 import { Service } from '../support/service.ts';
-import { isFree, isRunning } from '../support/user-process.ts';
+import { isRunning } from '../support/user-process.ts';
 import type { ClusterStore } from './stores.ts';
 
 export const PROVIDERS = ['ibkr', 'acme'] as const;
@@ -162,7 +163,7 @@ export class Cluster implements AsyncDisposable {
 
   static async start(options: ClusterOptions): Promise<Cluster> {
     const directory = await mkdtemp(join(tmpdir(), 'mdp-chaos-'));
-    const ports = await lastingPorts(1 + PODS);
+    const ports = await freePorts(1 + PODS);
     const urls = ports.slice(1).map((port, at) => `http://${options.pods?.[at]?.host ?? '127.0.0.1'}:${port}`);
     const service = await Service.start(urls, options.service);
     const bundlePath = await bundle();
@@ -236,20 +237,6 @@ export class Cluster implements AsyncDisposable {
     if (this.#edge === undefined) throw new Error('the edge is not running');
     return this.#edge;
   }
-}
-
-/** Of each process of ours a range of its own; below those that the kernel gives to connections. */
-let nextPort = 10_000 + (process.pid % 1_000) * 20;
-
-/** Ports that are still free after what listened there was killed. */
-async function lastingPorts(count: number): Promise<number[]> {
-  const ports: number[] = [];
-  while (ports.length < count) {
-    const port = nextPort;
-    nextPort += 1;
-    if (await isFree(port)) ports.push(port);
-  }
-  return ports;
 }
 
 /** By which receipts are read. */

@@ -10,8 +10,8 @@ import type { Batch } from '../../deploy/replay/batches.ts';
 import { seededRandom } from '../../deploy/replay/shuffle.ts';
 import { temporaryDirectory } from '../replay/captures.ts';
 import type { PodStatus } from '../support/running-system.ts';
-import { freePorts } from '../../deploy/local/free-ports.ts';
-import { childrenOf, isFree, isRunning, shell, UserProcess } from '../support/user-process.ts';
+import { freePorts, isFree } from '../../deploy/local/free-ports.ts';
+import { childrenOf, isRunning, shell, UserProcess } from '../support/user-process.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { scripts: Record<string, string> };

@@ -2,7 +2,6 @@
 
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
-import { connect } from 'node:net';
 
 export interface Ended {
   code: number | null;
@@ -104,17 +103,5 @@ export function shell(line: string, cwd: string): Promise<{ code: number; stdout
     const child = execFile('sh', ['-c', line], { cwd }, (_, stdout, stderr) => {
       resolve({ code: child.exitCode ?? -1, stdout, stderr });
     });
-  });
-}
-
-/** Whether nobody listens there. Asked by connecting: a probe that took the port would be in its owner's way. */
-export function isFree(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(port, '127.0.0.1');
-    socket.once('connect', () => {
-      socket.destroy();
-      resolve(false);
-    });
-    socket.once('error', () => resolve(true));
   });
 }

@@ -126,7 +126,7 @@ class Edge {
       return this.#tooLarge();
     }
     const maxWaitMs = parts.bodyReadTimeoutMs ?? BODY_READ_TIMEOUT_MS;
-    const read = await readBounded(stream, { maxBytes: BODY_MAX_BYTES, maxWaitMs, contentLength });
+    const read = await readBounded(stream, { maxBytes: BODY_MAX_BYTES, maxWaitMs, contentLength, hasHeadRoom: true });
     if (!read.ok) {
       if (read.why === 'too_large') return this.#tooLarge();
       if (read.why === 'timeout') return this.#refusal('request-timeout', 'nothing of this batch was stored');

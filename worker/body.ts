@@ -3,6 +3,8 @@
  * refuse early, not to believe. Knows nothing of what the bytes mean.
  */
 
+import { bodyAfterRoom, HEAD_ROOM_BYTES } from '../pipeline/contract/signature.ts';
+
 /** What is set aside before anything has arrived. A claim alone, with nothing sent, never costs more than this. */
 export const FIRST_BUFFER_MAX_BYTES = 128 * 1024;
 const FIRST_BUFFER_DEFAULT_BYTES = 16 * 1024;
@@ -13,6 +15,8 @@ export interface BodyBounds {
   maxWaitMs: number;
   /** `Content-Length`, as a hint for the first buffer. */
   contentLength: string | null;
+  /** Whether it will be signed: see {@link bodyAfterRoom}. */
+  hasHeadRoom?: boolean;
 }
 
 export type BodyOutcome =
@@ -30,6 +34,7 @@ export type BodyOutcome =
 export async function readBounded(stream: ReadableStream<Uint8Array> | null, bounds: BodyBounds): Promise<BodyOutcome> {
   if (stream === null) return { ok: true, bytes: new Uint8Array(0) };
   const { maxBytes, maxWaitMs } = bounds;
+  const roomBytes = bounds.hasHeadRoom === true ? HEAD_ROOM_BYTES : 0;
   const reader = stream.getReader({ mode: 'byob' }) as unknown as FillingReader;
   let late = false;
   const stop = (): void => void reader.cancel().catch(() => undefined); // a pending read then ends
@@ -39,21 +44,24 @@ export async function readBounded(stream: ReadableStream<Uint8Array> | null, bou
   }, maxWaitMs);
   try {
     // One byte more than expected: the read that finds the end need not be another one.
-    let buffer = new Uint8Array(Math.min(firstBufferBytes(bounds.contentLength), maxBytes) + 1);
-    let length = 0;
+    let buffer = new Uint8Array(roomBytes + Math.min(firstBufferBytes(bounds.contentLength), maxBytes) + 1);
+    let end = roomBytes;
     for (;;) {
-      const room = buffer.subarray(length);
-      const { done, value } = await fill(reader, room);
+      const { done, value } = await fill(reader, buffer.subarray(end));
       if (late) return { ok: false, why: 'timeout' };
       if (value === undefined) return { ok: false, why: 'cut_off' }; // cancelled: the buffer is gone
-      length += value.byteLength;
+      end += value.byteLength;
       buffer = new Uint8Array(value.buffer);
-      if (length > maxBytes) {
+      if (end - roomBytes > maxBytes) {
         stop();
         return { ok: false, why: 'too_large' };
       }
-      if (done) return { ok: true, bytes: buffer.subarray(0, length) };
-      if (length === buffer.byteLength) buffer = grown(buffer, Math.min(length * 2, maxBytes + 1));
+      if (done)
+        return {
+          ok: true,
+          bytes: roomBytes > 0 ? bodyAfterRoom(buffer.buffer, end - roomBytes) : buffer.subarray(0, end),
+        };
+      if (end === buffer.byteLength) buffer = grown(buffer, Math.min(end * 2, roomBytes + maxBytes + 1));
     }
   } catch {
     return { ok: false, why: late ? 'timeout' : 'cut_off' };

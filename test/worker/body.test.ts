@@ -1,6 +1,7 @@
 /** The bounded reading of a body, whatever its sender claims. */
 
 import { describe, expect, it } from 'vitest';
+import { generateSecret, importSecret, signatureHeaders, verifySignature } from '../../pipeline/contract/signature.ts';
 import { claimsMoreThan, readBounded } from '../../worker/body.ts';
 import { byteStream } from '../support/edge-app.ts';
 
@@ -37,6 +38,27 @@ describe('reading a body', () => {
     const bounds = { maxBytes: PIECE * 3, maxWaitMs: WAIT_MS, contentLength: null };
     expect(await readBounded(byteStream(1, 'error'), bounds)).toEqual({ ok: false, why: 'cut_off' });
   });
+
+  it.each([0, 1, 3])(
+    'leaves room before what will be signed, and signs it there as it would a copy (%i pieces)',
+    async (pieces) => {
+      const bounds = { maxBytes: PIECE * 3, maxWaitMs: WAIT_MS, contentLength: '5', hasHeadRoom: true };
+      const outcome = await readBounded(byteStream(pieces), bounds);
+      if (!outcome.ok) throw new Error(outcome.why);
+      const { bytes } = outcome;
+      expect(bytes.length).toBe(PIECE * pieces);
+      const key = (await importSecret(generateSecret()))!;
+      for (const id of ['b1', 'x'.repeat(128), 'x'.repeat(600)]) {
+        const signed = await signatureHeaders(key, id, 1_763_908_200_000, bytes);
+        expect(signed).toEqual(await signatureHeaders(key, id, 1_763_908_200_000, bytes.slice()));
+        const parts = { id, timestamp: signed['webhook-timestamp']!, body: bytes };
+        const verified = await verifySignature([key], parts, signed['webhook-signature'], 1_763_908_200_000);
+        expect(verified).toEqual({ ok: true });
+      }
+      expect(bytes.every((byte) => byte === 0x20)).toBe(true);
+      expect(await readBounded(byteStream(4), bounds)).toEqual({ ok: false, why: 'too_large' });
+    },
+  );
 
   it('takes no body and an empty body for nothing', async () => {
     const bounds = { maxBytes: PIECE, maxWaitMs: WAIT_MS, contentLength: '10' };

@@ -24,25 +24,61 @@ const TICK = '{"symbol":"AAPL","tsMs":1763908200123,"price":"187.23","size":"100
 const LONG = 'x'.repeat(5_000);
 /** In the place of a name: as raw text of the request line. */
 const SEGMENTS = [
-  ...['..', '%2e%2e', '%2F', '%00', '%0d%0aset-cookie:x=1', '%ff%fe', '%', '%zz', '%F0%9F%92%A9', '~', '*', '-', '.'],
-  ...['__proto__', 'constructor', 'toString', 'hasOwnProperty', 'null', 'undefined', 'NaN', '-1', '0', '1e309'],
-  ...[
-    "'%20OR%201=1--",
-    '%3Cscript%3E',
-    '{}',
-    '[]',
-    ';x=y',
-    'a%20b',
-    'IBKR',
-    'ibkr%2Facme',
-    LONG,
-    `${'%41'.repeat(2_000)}`,
-  ],
+  '..',
+  '%2e%2e',
+  '%2F',
+  '%00',
+  '%0d%0aset-cookie:x=1',
+  '%ff%fe',
+  '%',
+  '%zz',
+  '%F0%9F%92%A9',
+  '~',
+  '*',
+  '-',
+  '.',
+  '__proto__',
+  'constructor',
+  'toString',
+  'hasOwnProperty',
+  'null',
+  'undefined',
+  'NaN',
+  '-1',
+  '0',
+  '1e309',
+
+  "'%20OR%201=1--",
+  '%3Cscript%3E',
+  '{}',
+  '[]',
+  ';x=y',
+  'a%20b',
+  'IBKR',
+  'ibkr%2Facme',
+  LONG,
+  '%41'.repeat(2_000),
 ];
 const QUERIES = [
-  ...['limit=0', 'limit=-1', 'limit=1001', 'limit=1e3', 'limit=', 'limit=NaN', 'limit=9999999999999999999999'],
-  ...['limit=1&limit=2', 'before=-5', 'before=abc', 'before=1.5', 'before=%00', `before=${'9'.repeat(4_000)}`],
-  ...['limit[]=1', '__proto__[x]=1', '%', '&&&===', 'limit=%F0%28%8C%28', `q=${LONG}`],
+  'limit=0',
+  'limit=-1',
+  'limit=1001',
+  'limit=1e3',
+  'limit=',
+  'limit=NaN',
+  'limit=9999999999999999999999',
+  'limit=1&limit=2',
+  'before=-5',
+  'before=abc',
+  'before=1.5',
+  'before=%00',
+  `before=${'9'.repeat(4_000)}`,
+  'limit[]=1',
+  '__proto__[x]=1',
+  '%',
+  '&&&===',
+  'limit=%F0%28%8C%28',
+  `q=${LONG}`,
 ];
 const METHODS = ['PUT', 'PATCH', 'DELETE', 'OPTIONS', 'POST', 'PROPFIND'];
 const HEADERS: Record<string, string>[] = [
@@ -218,7 +254,7 @@ describe(`bad input of ${CORPUS.length} kinds`, () => {
     };
     await Promise.all(Array.from({ length: 8 }, asker));
     expect(complaints).toEqual([]);
-    expect([...statuses.keys()].toSorted()).toEqual(expect.arrayContaining([200, 400, 401, 403, 404, 405]));
+    expect([...statuses.keys()]).toEqual(expect.arrayContaining([200, 400, 401, 403, 404, 405]));
   });
 
   it('leaves the edge as it was: nothing broke, and the next batch is stored', async () => {

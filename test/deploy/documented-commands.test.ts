@@ -22,7 +22,7 @@ import { lacksKubectl, type Manifest } from './kustomize.ts';
 
 const run = promisify(execFile);
 const RUNBOOKS = ['deploy/README.md', 'deploy/overlays/README.md'];
-const PROGRAMS = new Set(['curl', 'docker', 'export', 'kubectl', 'node', 'npm', 'npx', 'sed']);
+const PROGRAMS = new Set(['cloudflared', 'curl', 'docker', 'export', 'kubectl', 'node', 'npm', 'npx', 'sed']);
 
 /** Of shell blocks every line, of running text what is code and begins with a program's name. */
 function commandsOf(text: string): string[] {
@@ -64,7 +64,7 @@ describe('the commands of the runbook', () => {
     expect(commands.filter((command) => !PROGRAMS.has(command.split(' ')[0]!))).toEqual([]);
     const npx = new Set(commandsWith('npx ').map((command) => command.split(' ')[1]));
     expect(npx).toEqual(new Set(['mdp', 'wrangler']));
-    expect(commandsWith('npm ').filter((command) => !/^npm run (simulate|replay|mdp)\b/.test(command))).toEqual([]);
+    expect(commandsWith('npm ').filter((command) => !/^npm run (simulate|rehearse|replay|mdp)\b/.test(command))).toEqual([]);
   });
 
   it('rewrite the image line', () => {
@@ -122,7 +122,8 @@ describe('the commands of the runbook', () => {
       const secret = /^npx wrangler secret put (\w+)/.exec(command)?.[1];
       return secret === undefined || !WORKER_NAMES.has(secret);
     });
-    expect(rest).toEqual(['npx wrangler deploy --env production']);
+    const deploys = ['npx wrangler deploy --env production', 'npx wrangler deploy --dry-run --env production'];
+    expect(new Set(rest)).toEqual(new Set(deploys));
     const quiet = {
       WRANGLER_SEND_METRICS: 'false',
       CLOUDFLARE_CF_FETCH_ENABLED: 'false',
@@ -141,6 +142,18 @@ describe('the commands of the runbook', () => {
     expect(stdout).toContain('--dry-run: exiting now');
   }, 60_000);
 
+  it('make the tunnel that the connectors run', () => {
+    const { tunnel, ingress } = parse(readFileSync('deploy/reach/tunnel/config.yaml', 'utf8')) as {
+      tunnel: string;
+      ingress: { hostname?: string }[];
+    };
+    expect(commandsWith('cloudflared ')).toEqual([
+      'cloudflared tunnel login',
+      `cloudflared tunnel create --credentials-file credentials.json ${tunnel}`,
+      `cloudflared tunnel route dns ${tunnel} ${ingress[0]?.hostname}`,
+    ]);
+  });
+
   it('call mdp as it can be called', () => {
     for (const command of commandsWith('npx mdp ')) {
       expect(command).toMatch(/^npx mdp verify\b/);
@@ -151,7 +164,7 @@ describe('the commands of the runbook', () => {
 
 /** Everything that a line of kubectl may name. */
 function knownObjects(): Known {
-  const files = globSync('deploy/{keda,prometheus}/**/*.yaml').filter((file) => !file.includes('rules'));
+  const files = globSync('deploy/{keda,prometheus,reach}/**/*.yaml').filter((file) => !file.includes('rules'));
   const manifests = files
     .flatMap((file) => parseAllDocuments(readFileSync(file, 'utf8')).map((one) => one.toJS() as Manifest | null))
     .filter((one): one is Manifest => typeof one?.kind === 'string' && one.metadata?.name !== undefined);

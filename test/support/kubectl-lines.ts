@@ -40,8 +40,8 @@ const KNOWN_KINDS = new Set([
 ]);
 /** Flags that take the next word. */
 const VALUED = new Set(['-n', '--namespace', '-l', '-f', '-k', '-o', '-c', '--context']);
-/** Of others in the cluster: the scaler's and the scraper's. */
-const FOREIGN = new Set(['namespace/keda', 'namespace/monitoring', 'service/prometheus']);
+/** Of others in the cluster: the scaler's, the scraper's and the ingress controller's. */
+const FOREIGN = new Set(['namespace/ingress-nginx', 'namespace/keda', 'namespace/monitoring', 'service/prometheus']);
 const FOREIGN_LABELS = new Set(['app=keda-operator']);
 
 interface Line {

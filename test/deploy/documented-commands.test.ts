@@ -64,7 +64,9 @@ describe('the commands of the runbook', () => {
     expect(commands.filter((command) => !PROGRAMS.has(command.split(' ')[0]!))).toEqual([]);
     const npx = new Set(commandsWith('npx ').map((command) => command.split(' ')[1]));
     expect(npx).toEqual(new Set(['mdp', 'wrangler']));
-    expect(commandsWith('npm ').filter((command) => !/^npm run (simulate|rehearse|replay|mdp)\b/.test(command))).toEqual([]);
+    expect(
+      commandsWith('npm ').filter((command) => !/^npm run (simulate|rehearse|replay|mdp)\b/.test(command)),
+    ).toEqual([]);
   });
 
   it('rewrite the image line', () => {

@@ -16,6 +16,8 @@ import { createPod } from './topology.ts';
 const nowMs = Date.now;
 const steadyMs = (): number => performance.now();
 const write = (line: string): void => void process.stdout.write(line);
+// Whoever reads the log may be gone; that is no reason to drop what is held.
+process.stdout.on('error', () => undefined);
 
 const outcome = await readConfig({ MDP_POD_NAME: hostname(), ...process.env });
 if (!outcome.ok) {

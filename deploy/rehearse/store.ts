@@ -48,7 +48,7 @@ function openSqlite(directory: string): SharedStore {
   const query = (text: string, values: (string | number)[]): Promise<Row[]> => {
     const db = new DatabaseSync(path, { readOnly: true });
     try {
-      return Promise.resolve(db.prepare(text.replaceAll(/\$\d/g, '?')).all(...values));
+      return Promise.resolve(db.prepare(text.replaceAll('$', '?')).all(...values));
     } finally {
       db.close();
     }

@@ -10,7 +10,7 @@ import { type OfferedBatch, type OfferOutcome, outboxName, type OutboxNamespace,
 import { type Overflow, overflowTakes } from './overflow.ts';
 import { packBody } from './pack.ts';
 
-/** A healthy object answers in milliseconds. */
+/** A healthy object answers in milliseconds, and so does a queue, which is asked after it. */
 export const OFFER_TIMEOUT_MS = 5_000;
 
 export type HoldOutcome =
@@ -65,7 +65,7 @@ async function offerOrOverflow(
 ): Promise<HoldOutcome> {
   const outcome = await offerWithin(outbox, offered, timeoutMs);
   if (outcome.kind !== 'full') return outcome;
-  if (overflow !== undefined && (await overflowTakes(overflow, offered))) return { kind: 'buffered' };
+  if (overflow !== undefined && (await overflowTakes(overflow, offered, timeoutMs))) return { kind: 'buffered' };
   const { detail, cause } = outcome;
   return cause === undefined ? { kind: 'no_room', detail } : { kind: 'no_room', detail, cause };
 }

@@ -3,6 +3,7 @@
  * outbox when that can. A message is let go only when the outbox has it.
  */
 
+import { within } from '../deadline.ts';
 import { type OfferedBatch, outboxName, type OutboxNamespace } from './calls.ts';
 
 /** A message may have 128 KB; 2 KB of it are for everything but the body. */
@@ -29,13 +30,16 @@ export function overflowOf(env: object): Overflow | undefined {
   return typeof binding?.send === 'function' ? binding : undefined;
 }
 
-/** Whether the queue has it now. A body that fits no message never has. */
-export async function overflowTakes(overflow: Overflow, offered: OfferedBatch): Promise<boolean> {
+/**
+ * Whether the queue has it, within `timeoutMs`; one that says so later has it all the same, which is harmless. A body
+ * that fits no message it never has.
+ */
+export async function overflowTakes(overflow: Overflow, offered: OfferedBatch, timeoutMs: number): Promise<boolean> {
   if (offered.body.length > OVERFLOW_BODY_MAX_BYTES) return false;
   try {
     // From here on the sender is told that it is held.
-    await overflow.send({ ...offered, promised: true }, { contentType: 'v8' });
-    return true;
+    const sending = overflow.send({ ...offered, promised: true }, { contentType: 'v8' }).then(() => true);
+    return await within(sending, timeoutMs, false);
   } catch {
     return false;
   }

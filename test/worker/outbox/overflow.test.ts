@@ -17,17 +17,20 @@ const TICK = '{"symbol":"AAPL","tsMs":1763908200123,"price":"187.23","size":"100
 
 function overflowing(maxBytes: number) {
   const queue: OfferedBatch[] = [];
-  const control = { broken: false };
+  const control = { broken: false, silent: false };
   const overflow = {
     send: (message: OfferedBatch, options: unknown) => {
       expect(options).toEqual({ contentType: 'v8' });
+      if (control.silent) return new Promise<never>(() => undefined);
       if (control.broken) return Promise.reject(new Error('queue is away'));
       queue.push(structuredClone(message));
       return Promise.resolve();
     },
   };
   const outboxes = memoryNamespace(() => START_MS, { maxBytes });
-  const edge = memoryEdge({ ...bindings, OUTBOX: outboxes.namespace, OVERFLOW: overflow }, podRefusesConnections);
+  const edge = memoryEdge({ ...bindings, OUTBOX: outboxes.namespace, OVERFLOW: overflow }, podRefusesConnections, {
+    offerTimeoutMs: 50,
+  });
   const push = (batch: string, body: string | Uint8Array<ArrayBuffer> = TICK): Promise<Response> =>
     edge.request('/v1/ticks/ibkr', {
       method: 'POST',
@@ -50,6 +53,14 @@ function message(body: OfferedBatch, attempts = 1) {
 }
 
 describe('a batch that the outbox has no room for', () => {
+  it('is refused when the queue does not say in time that it has it', async () => {
+    // Seen failing: without the time limit its sender was held for as long as the queue was silent.
+    const edge = overflowing(0);
+    edge.overflow.silent = true;
+    const answer = await edge.push('b1');
+    expect([answer.status, answer.headers.has('retry-after')]).toEqual([503, true]);
+  });
+
   it('is 202 when the queue takes it, and is let go there only when the outbox has it', async () => {
     const edge = overflowing(100);
     expect((await edge.push('b1')).status).toBe(202);

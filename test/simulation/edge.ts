@@ -25,8 +25,8 @@ const { OutboxObject } = (await import(OUTBOX_MODULE)) as {
 
 export const EDGE_SECRET = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
 const CLUSTER_URL = 'http://cluster';
-/** For the relay (10 s), then for the outbox (5 s), and a moment for the overflow. */
-const ANSWER_MAX_MS = 15_500;
+/** For the relay (10 s), then for the outbox (5 s) and the overflow (5 s). */
+const ANSWER_MAX_MS = 20_500;
 const TOKEN = 'token-of-everybody';
 
 export interface EdgeWorld {

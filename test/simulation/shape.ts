@@ -5,6 +5,9 @@
 import type { Random } from '../support/random.ts';
 import { type FaultKind, FAULT_KINDS } from './faults.ts';
 
+/** A packed batch of eight ticks has at most 256 bytes (of 20,000 made). */
+const OUTBOX_MIN_BYTES = 300;
+
 export const FEEDBACK_TOKEN = 'feedback-token-of-this-world';
 export const OPS_TOKEN = 'operators-token-of-this-world';
 
@@ -32,7 +35,7 @@ export function shapeOf(random: Random): Shape {
   const providers = random.chance(0.3) ? ['ibkr', 'acme'] : ['ibkr'];
   const ticksMax = random.pick([2, 5, 8]);
   const capacity = random.pick([ticksMax, 12, 20, 60, 10_000].filter((ticks) => ticks >= ticksMax));
-  const hasTightOutbox = random.chance(0.2);
+  const hasTightOutbox = random.chance(0.25);
   const answerMs = random.pick([2_000, 5_000, 8_000]);
   const budget = random.chance(0.2)
     ? { ticksPerSecond: random.pick([1, 5, 20]), burst: random.pick([5, 20]) }
@@ -48,9 +51,10 @@ export function shapeOf(random: Random): Shape {
     providers,
     pods: random.between(1, 3),
     edges: random.between(1, 2),
-    outboxMaxBytes: hasTightOutbox ? random.pick([450, 900]) : undefined,
+    // Room for the largest batch of these worlds, and not for many.
+    outboxMaxBytes: hasTightOutbox ? random.pick([OUTBOX_MIN_BYTES, 2 * OUTBOX_MIN_BYTES]) : undefined,
     outboxMaxAgeSeconds: random.chance(0.15) ? random.pick([10, 40]) : undefined,
-    hasOverflow: hasTightOutbox && random.chance(0.5),
+    hasOverflow: hasTightOutbox && random.chance(0.7),
     settings: {
       MDP_FEEDBACK_TOKEN: FEEDBACK_TOKEN,
       MDP_OPS_TOKEN: OPS_TOKEN,

@@ -1,24 +1,20 @@
 /**
  * How many ticks the store may have in hand, so that a write takes about half a second: a store whose time grows with the
  * rows is then not handed four seconds of work at once, which would look like a store that is slow, and keep scaling from
- * helping. A store that takes its time whatever the size is handed all it can get. Pure: told what each write took.
+ * helping. Begins small, and grows as long as a write stays below that or more in hand brings more a second; a store that
+ * takes its time whatever the size is so handed all it can get. Never lowered by a store that has become slow: whether
+ * less would help could only be found out at the cost of those who wait behind it. Pure: told what each write took.
  */
 
 /** Well below the 2 s from which scaling takes a store for slow: it reads them from buckets that end at 1 and 2.5 s. */
 export const WRITE_TARGET_MS = 500;
 /** What is not known yet is tried small: four connections that begin with the most would be seconds at it. */
 export const FIRST_TICKS = 500;
-/** A limit that was lowered is raised again after a write quicker than this share of the target. */
-const QUICK_SHARE = 0.5;
-/** Less than this share of the limit that took long did not take long for its size. */
-const LARGE_SHARE = 0.25;
-/** Less in hand that brings less than this share of what more brought a second was no help. */
-const HELPFUL_SHARE = 0.6;
-/** So many of them in a row; one alone may be a disk that was busy. */
-const UNHELPFUL_MAX = 3;
 /** Twice as much in hand that brings this many times as much a second was worth it. */
 const WORTHWHILE_GROWTH = 1.3;
-/** So many writes go by before less is tried again. */
+/** So many writes at the target go by before more is tried: one longer write among them does not move their p95. */
+export const FIRST_PATIENCE_WRITES = 20;
+/** And so many before more is tried again that was not worth it. */
 export const PATIENCE_WRITES = 100;
 
 export interface Write {
@@ -27,16 +23,13 @@ export interface Write {
   ms: number;
 }
 
-/** Invariant: 1 to `maxTicks`; lowered only as long as that brings as many ticks a second. */
+/** Invariant: 1 to `maxTicks`; beyond the target only as long as it was seen to bring more a second. */
 export class InFlightLimit {
   readonly #maxTicks: number;
   #ticks: number;
-  /** Ticks per millisecond when it was found too large; undefined while the limit is not lowered. */
-  #largeRate: number | undefined;
   /** Ticks per millisecond before the limit was doubled to see whether that brings more; undefined while it is not. */
   #rateBefore: number | undefined;
-  #unhelpful = 0;
-  #patienceWrites = 0;
+  #patienceWrites = FIRST_PATIENCE_WRITES;
 
   constructor(maxTicks: number) {
     this.#maxTicks = maxTicks;
@@ -48,44 +41,27 @@ export class InFlightLimit {
   }
 
   note({ inFlightTicks, ms }: Write): void {
-    if (this.#patienceWrites > 0) {
-      this.#patienceWrites -= 1;
-      return;
-    }
+    // Far from the limit, it says nothing about more.
+    if (inFlightTicks * 2 <= this.#ticks) return;
     const rate = inFlightTicks / ms;
-    if (this.#rateBefore !== undefined) {
-      if (inFlightTicks * 2 <= this.#ticks) return;
-      if (rate >= this.#rateBefore * WORTHWHILE_GROWTH) return this.#grow(rate);
+    if (this.#rateBefore !== undefined && rate < this.#rateBefore * WORTHWHILE_GROWTH) {
       this.#rateBefore = undefined;
-      this.#largeRate = undefined;
-    }
-    if (ms <= WRITE_TARGET_MS) this.#unhelpful = 0;
-    if (ms < WRITE_TARGET_MS * (this.#largeRate === undefined ? 1 : QUICK_SHARE)) {
-      // Far from the limit, it says nothing about more.
-      if (inFlightTicks * 2 > this.#ticks) this.#raise(this.#ticks * 2);
-    } else if (ms > WRITE_TARGET_MS && inFlightTicks >= this.#ticks * LARGE_SHARE) {
-      if (this.#largeRate !== undefined && rate < this.#largeRate * HELPFUL_SHARE) {
-        this.#unhelpful += 1;
-        if (this.#unhelpful >= UNHELPFUL_MAX) this.#grow(rate);
-        return;
-      }
-      this.#largeRate ??= rate;
-      this.#ticks = Math.max(1, Math.min(this.#ticks, Math.floor((inFlightTicks * WRITE_TARGET_MS) / ms)));
+      this.#ticks = Math.max(1, Math.floor(this.#ticks / 2));
+      this.#patienceWrites = PATIENCE_WRITES;
+    } else if (ms < WRITE_TARGET_MS) {
+      this.#rateBefore = undefined;
+      // No further than the target, should its time grow with the rows.
+      this.#raise(Math.floor(rate * WRITE_TARGET_MS));
+    } else if (this.#patienceWrites > 0) {
+      this.#patienceWrites -= 1;
+    } else if (this.#ticks < this.#maxTicks) {
+      this.#rateBefore = rate;
+      this.#raise(this.#maxTicks);
     }
   }
 
-  /** Step by step: one late write, of a disk that was busy, must not hand out all at once. */
-  #grow(rate: number): void {
-    this.#unhelpful = 0;
-    this.#rateBefore = rate;
-    this.#raise(this.#ticks * 2);
-    if (this.#ticks < this.#maxTicks) return;
-    this.#rateBefore = undefined;
-    this.#patienceWrites = PATIENCE_WRITES;
-  }
-
-  #raise(ticks: number): void {
-    this.#ticks = Math.min(this.#maxTicks, ticks);
-    if (this.#ticks === this.#maxTicks) this.#largeRate = undefined;
+  /** At most twofold, and to `mostTicks`. */
+  #raise(mostTicks: number): void {
+    this.#ticks = Math.max(this.#ticks, Math.min(this.#maxTicks, this.#ticks * 2, mostTicks));
   }
 }

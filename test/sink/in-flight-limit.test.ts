@@ -21,17 +21,25 @@ describe('what a store may have in hand', () => {
     // Seen failing without a limit that moves: every write of 2,000 rows a second takes 4 s.
     const limit = new InFlightLimit(MAX_TICKS);
     const times = write(limit, 50, (ticks) => ticks / 2);
-    expect(Math.max(...times)).toBeLessThanOrEqual(WRITE_TARGET_MS);
+    expect(times.filter((ms) => ms > WRITE_TARGET_MS).length).toBeLessThanOrEqual(1);
     expect(limit.ticks).toBe(1_000);
   });
 
   it('is the most after a few writes before a store that is fast, and soon after one has become so', () => {
     const limit = new InFlightLimit(MAX_TICKS);
-    write(limit, 4, (ticks) => ticks / 100);
-    expect(limit.ticks).toBe(MAX_TICKS);
     write(limit, 10, (ticks) => ticks / 2);
     expect(limit.ticks).toBe(1_000);
     write(limit, 3, (ticks) => ticks / 100);
+    expect(limit.ticks).toBe(MAX_TICKS);
+  });
+
+  it('stays the most before a store that has become slow, whatever makes it slow', () => {
+    // Seen failing while less was tried: senders who waited behind the smaller writes missed their deadline.
+    const limit = new InFlightLimit(MAX_TICKS);
+    write(limit, 5, () => 1);
+    write(limit, 300, () => 2_000);
+    expect(limit.ticks).toBe(MAX_TICKS);
+    write(limit, 300, (ticks) => ticks / 2);
     expect(limit.ticks).toBe(MAX_TICKS);
   });
 
@@ -73,7 +81,8 @@ describe('what a store may have in hand', () => {
       times.push(nowMs - startMs);
       limit.note({ inFlightTicks, ms: nowMs - startMs });
     }
-    expect(Math.max(...times)).toBeLessThanOrEqual(1.1 * WRITE_TARGET_MS);
+    expect(times.filter((ms) => ms > 1.1 * WRITE_TARGET_MS).length).toBeLessThanOrEqual(8);
+    expect(Math.max(...times)).toBeLessThanOrEqual(2 * WRITE_TARGET_MS);
     expect(limit.ticks).toBeGreaterThan(500);
   });
 
@@ -85,16 +94,13 @@ describe('what a store may have in hand', () => {
     const late = (): number => (random.below(10) === 0 ? random.below(1_000) : 10);
     const times = write(limit, 1_000, (ticks) => ticks / 2 + late());
     expect(Math.max(...times), `seed ${seed}`).toBeLessThan(8_000);
-    expect(times.filter((ms) => ms > 1_000 + WRITE_TARGET_MS).length, `seed ${seed}`).toBeLessThan(40);
+    expect(times.filter((ms) => ms > 1_000 + WRITE_TARGET_MS).length, `seed ${seed}`).toBeLessThan(100);
   });
 
-  it('is tried again after a while: what was no help once may be now', () => {
+  it('is raised again for a look after a while, and no longer than for one write when that brings nothing', () => {
     const limit = new InFlightLimit(MAX_TICKS);
-    for (let writes = 0; writes < 20 && limit.ticks < MAX_TICKS; writes += 1) write(limit, 1, () => 2_000);
-    expect(limit.ticks).toBe(MAX_TICKS);
-    write(limit, PATIENCE_WRITES, (ticks) => ticks / 2);
-    expect(limit.ticks).toBe(MAX_TICKS);
-    write(limit, 1, (ticks) => ticks / 2);
-    expect(limit.ticks).toBe(1_000);
+    const times = write(limit, 5 * PATIENCE_WRITES, (ticks) => ticks / 2);
+    expect(new Set(times)).toEqual(new Set([250, WRITE_TARGET_MS, 2 * WRITE_TARGET_MS]));
+    expect(times.filter((ms) => ms > WRITE_TARGET_MS).length).toBeLessThanOrEqual(5);
   });
 });

@@ -12,7 +12,10 @@ export const WRITE_TARGET_MS = 500;
 export const FIRST_TICKS = 500;
 /** Twice as much in hand that brings this many times as much a second was worth it. */
 const WORTHWHILE_GROWTH = 1.3;
-/** So many writes at the target go by before more is tried: one longer write among them does not move their p95. */
+/**
+ * So many writes at the target go by before more is tried: one longer write among them does not move their p95. Not of
+ * writes that take twice the target: theirs is past saving, and others wait behind them.
+ */
 export const FIRST_PATIENCE_WRITES = 20;
 /** And so many before more is tried again that was not worth it. */
 export const PATIENCE_WRITES = 100;
@@ -30,6 +33,8 @@ export class InFlightLimit {
   /** Ticks per millisecond before the limit was doubled to see whether that brings more; undefined while it is not. */
   #rateBefore: number | undefined;
   #patienceWrites = FIRST_PATIENCE_WRITES;
+  /** The most that was seen at this limit: one late write must not make what follows look like a gain. */
+  #bestRate = 0;
 
   constructor(maxTicks: number) {
     this.#maxTicks = maxTicks;
@@ -45,23 +50,35 @@ export class InFlightLimit {
     if (inFlightTicks * 2 <= this.#ticks) return;
     const rate = inFlightTicks / ms;
     if (this.#rateBefore !== undefined && rate < this.#rateBefore * WORTHWHILE_GROWTH) {
-      this.#rateBefore = undefined;
-      this.#ticks = Math.max(1, Math.floor(this.#ticks / 2));
+      // That more brought no more says that its time grows with the rows.
+      const targetTicks = Math.floor(Math.max(rate, this.#rateBefore) * WRITE_TARGET_MS);
+      this.#move(Math.max(1, Math.min(targetTicks, Math.floor(this.#ticks / 2))));
       this.#patienceWrites = PATIENCE_WRITES;
-    } else if (ms < WRITE_TARGET_MS) {
-      this.#rateBefore = undefined;
+      return;
+    }
+    this.#rateBefore = undefined;
+    this.#bestRate = Math.max(this.#bestRate, rate);
+    if (ms < WRITE_TARGET_MS) {
       // No further than the target, should its time grow with the rows.
       this.#raise(Math.floor(rate * WRITE_TARGET_MS));
-    } else if (this.#patienceWrites > 0) {
+    } else if (this.#patienceWrites > (ms < 2 * WRITE_TARGET_MS ? 0 : FIRST_PATIENCE_WRITES)) {
       this.#patienceWrites -= 1;
     } else if (this.#ticks < this.#maxTicks) {
-      this.#rateBefore = rate;
+      const rateBefore = this.#bestRate;
       this.#raise(this.#maxTicks);
+      this.#rateBefore = rateBefore;
     }
   }
 
   /** At most twofold, and to `mostTicks`. */
   #raise(mostTicks: number): void {
-    this.#ticks = Math.max(this.#ticks, Math.min(this.#maxTicks, this.#ticks * 2, mostTicks));
+    const ticks = Math.min(this.#maxTicks, this.#ticks * 2, mostTicks);
+    if (ticks > this.#ticks) this.#move(ticks);
+  }
+
+  #move(ticks: number): void {
+    this.#ticks = ticks;
+    this.#rateBefore = undefined;
+    this.#bestRate = 0;
   }
 }

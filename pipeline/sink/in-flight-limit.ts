@@ -12,13 +12,12 @@ export const WRITE_TARGET_MS = 500;
 export const FIRST_TICKS = 500;
 /** Twice as much in hand that brings this many times as much a second was worth it. */
 const WORTHWHILE_GROWTH = 1.3;
-/**
- * So many writes at the target go by before more is tried: one longer write among them does not move their p95. Not of
- * writes that take twice the target: theirs is past saving, and others wait behind them.
- */
+/** So many writes at the target go by before more is tried: one longer write among them does not move their p95. */
 export const FIRST_PATIENCE_WRITES = 20;
 /** And so many before more is tried again that was not worth it. */
 export const PATIENCE_WRITES = 100;
+/** A write that takes so many times the target ends the patience: less in hand does not make them short, it seems. */
+const IMPATIENT_SHARE = 2.5;
 
 export interface Write {
   /** With the store when this group was handed over, its own included: what the store did in that time. */
@@ -61,7 +60,7 @@ export class InFlightLimit {
     if (ms < WRITE_TARGET_MS) {
       // No further than the target, should its time grow with the rows.
       this.#raise(Math.floor(rate * WRITE_TARGET_MS));
-    } else if (this.#patienceWrites > (ms < 2 * WRITE_TARGET_MS ? 0 : FIRST_PATIENCE_WRITES)) {
+    } else if (this.#patienceWrites > 0 && ms < WRITE_TARGET_MS * IMPATIENT_SHARE) {
       this.#patienceWrites -= 1;
     } else if (this.#ticks < this.#maxTicks) {
       const rateBefore = this.#bestRate;

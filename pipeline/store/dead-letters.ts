@@ -2,13 +2,6 @@
  * What both stores have to know of dead letters, beside how their tables are written and read.
  */
 
-import type { BatchColumns } from '../contract/columns.ts';
-
-/** Places in their batch of the ticks in `columns`. */
-export function placesOf({ trades, quotes }: BatchColumns): number[] {
-  return [...(trades?.index ?? []), ...(quotes?.index ?? [])];
-}
-
 /**
  * A detail may quote what a sender sent. NUL and halves of surrogate pairs, which PostgreSQL refuses, would cost the
  * whole batch; the dead letter has the bytes themselves beside it.

@@ -3,9 +3,9 @@
  * dead letters. An entry claims its batch: whoever else has the same batch in hand waits at the ledger until we have committed, and then finds the receipt.
  */
 
+import { placesOf } from '../contract/columns.ts';
 import type { Rejection } from '../contract/answer.ts';
 import type { BatchResult, StoreBatch } from '../queue/delivery.ts';
-import { placesOf } from './dead-letters.ts';
 import { insertDeadLetters, removeDeadLetters } from './postgres-dead-letters.ts';
 import { LedgerChangedError } from './postgres-failure.ts';
 import { batchPlaces, INSERT_TICKS, quoteRows, storedByBatch, type TickRows, tradeRows } from './postgres-rows.ts';

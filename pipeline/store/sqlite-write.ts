@@ -8,13 +8,14 @@ import type { Rejection } from '../contract/answer.ts';
 import {
   type BatchColumns,
   generatedId,
+  placesOf,
   type QuoteColumns,
   SIDE_NAMES,
   type TradeColumns,
 } from '../contract/columns.ts';
 import { unpackTicks } from '../contract/tick-bytes.ts';
 import type { BatchResult, StoreBatch } from '../queue/delivery.ts';
-import { placesOf, storableText } from './dead-letters.ts';
+import { storableText } from './dead-letters.ts';
 import { RowsInsert } from './rows-insert.ts';
 
 /** Deleted in one transaction: few enough not to be felt by a waiting group. */

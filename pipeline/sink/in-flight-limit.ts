@@ -2,8 +2,8 @@
  * How many ticks the store may have in hand, so that a write takes about half a second: a store whose time grows with the
  * rows is then not handed four seconds of work at once, which would look like a store that is slow, and keep scaling from
  * helping. Begins small, and grows as long as a write stays below that or more in hand brings more a second; a store that
- * takes its time whatever the size is so handed all it can get. Never lowered by a store that has become slow: whether
- * less would help could only be found out at the cost of those who wait behind it. Pure: told what each write took.
+ * takes its time whatever the size is so handed all it can get. Lowered only when a trial of more brought no more, and
+ * never to see whether less would help: that would be at the cost of those who wait behind it. Pure: told what each write took.
  */
 
 /** Well below the 2 s from which scaling takes a store for slow: it reads them from buckets that end at 1 and 2.5 s. */

@@ -11,7 +11,7 @@ import { type RunningPod, startPod } from '../../deploy/local/pod.ts';
 import { type Attempt, createPusher } from '../../deploy/replay/pusher.ts';
 import { scopedBatchId } from '../../pipeline/contract/identity.ts';
 import { generateSecret } from '../../pipeline/contract/signature.ts';
-import { type Family, parseExposition, sampleOf } from '../support/exposition.ts';
+import { type Family, parseExposition, sampleOf } from '../../deploy/mdp/exposition.ts';
 import { lines, type LooseTick, quote, trade, trades } from '../support/pod-batch.ts';
 import { StoredTicks } from '../support/stored-ticks.ts';
 

@@ -12,7 +12,7 @@ import { bundleWorker } from '../../deploy/local/workerd.ts';
 import { DEMAND_WINDOW_SECONDS, SETTLE_SECONDS } from '../../worker/scaling/demand.ts';
 import { EdgeRig } from '../support/edge-rig.ts';
 import { type RawAnswer, send } from '../support/edge-request.ts';
-import { type Family, parseExposition, sampleOf } from '../support/exposition.ts';
+import { type Family, parseExposition, sampleOf } from '../../deploy/mdp/exposition.ts';
 
 const TOKEN = 'a-scaling-token-of-some-length';
 const SETTINGS = { SCALING_TOKEN: TOKEN };

@@ -11,7 +11,7 @@ import { BATCH_MAX_TICKS, UNPACKED_MAX_BYTES } from '../../pipeline/contract/bat
 import { importSecret, signatureHeaders } from '../../pipeline/contract/signature.ts';
 import { HEADERS_TIMEOUT_MS } from '../../pipeline/source/http.ts';
 import { PROVIDER_LABELS_MAX } from '../../pipeline/telemetry/books.ts';
-import { parseExposition } from '../support/exposition.ts';
+import { parseExposition } from '../../deploy/mdp/exposition.ts';
 import { NDJSON } from '../support/malformed-corpus.ts';
 import { lines, trades } from '../support/pod-batch.ts';
 import { HostileSocket, UNHARMED, UnderAttack } from '../support/under-attack.ts';

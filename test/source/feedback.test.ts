@@ -5,7 +5,7 @@ import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { LEVEL_NUMBER } from '../../pipeline/contract/level.ts';
 import { FEEDBACK_BODY_MAX_BYTES } from '../../pipeline/contract/feedback.ts';
-import { parseExposition, sampleOf } from '../support/exposition.ts';
+import { parseExposition, sampleOf } from '../../deploy/mdp/exposition.ts';
 import { podStatus, processPod, type ProcessPod } from '../support/pod-in-process.ts';
 import { ControllableStore } from '../support/pod-store.ts';
 

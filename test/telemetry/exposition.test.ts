@@ -1,7 +1,7 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import { describe, expect, it } from 'vitest';
 import { expositionText } from '../../pipeline/telemetry/exposition.ts';
-import { parseExposition } from '../support/exposition.ts';
+import { parseExposition } from '../../deploy/mdp/exposition.ts';
 
 function lines(text: string): string[] {
   return text.split('\n').filter((line) => line !== '');

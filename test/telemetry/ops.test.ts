@@ -1,7 +1,7 @@
 /** What operators and orchestrators see of a whole pod, from its first moment to its last. */
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type Family, parseExposition, sampleOf } from '../support/exposition.ts';
+import { type Family, parseExposition, sampleOf } from '../../deploy/mdp/exposition.ts';
 import { NOW_MS, trade, trades } from '../support/pod-batch.ts';
 import { podStatus, processPod, type ProcessPod } from '../support/pod-in-process.ts';
 import { post } from '../support/pod-request.ts';

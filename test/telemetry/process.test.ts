@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { expositionText, type Family } from '../../pipeline/telemetry/exposition.ts';
 import { processFamilies } from '../../pipeline/telemetry/process.ts';
-import { parseExposition } from '../support/exposition.ts';
+import { parseExposition } from '../../deploy/mdp/exposition.ts';
 
 function scraped(read: readonly (() => Family)[]): (name: string) => number {
   const families = parseExposition(expositionText(read.map((family) => family())));

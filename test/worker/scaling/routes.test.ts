@@ -11,7 +11,7 @@ import { exposition, PROVIDER_LABELS_MAX } from '../../../worker/scaling/exposit
 import { loadOf } from '../../../worker/scaling/load.ts';
 import { memoryEdge } from '../../support/edge-app.ts';
 import { makeCredentials } from '../../support/edge-credentials.ts';
-import { parseExposition, sampleOf } from '../../support/exposition.ts';
+import { parseExposition, sampleOf } from '../../../deploy/mdp/exposition.ts';
 
 const TOKEN = 'a-scaling-token-of-some-length';
 const NEXT_TOKEN = 'another-scaling-token-0123456789';

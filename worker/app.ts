@@ -31,7 +31,7 @@ import { outboxOf } from './outbox/calls.ts';
 import { overflowOf } from './outbox/overflow.ts';
 import { listDeadLetters, readDeadBody, readReceipt, type ReadParts } from './outbox/read.ts';
 import { Intake, type Reporters } from './intake.ts';
-import { jsonResponse, problemResponse } from './response.ts';
+import { endingAfter, jsonResponse, problemResponse } from './response.ts';
 import { ScalingReporter } from './scaling/reporter.ts';
 import { readMetrics, readScaling } from './scaling/routes.ts';
 import { type Settings, settingsOf, type SettingsOutcome } from './settings.ts';
@@ -121,14 +121,12 @@ class Edge {
     if (credentials === undefined) return this.#unauthenticated(c, NO_CREDENTIALS);
     if (headersTooLong(headers)) return this.#refusal('unsupported-type', HEADERS_TOO_LONG);
     const contentLength = headers.get('content-length');
-    if (claimsMoreThan(BODY_MAX_BYTES, contentLength)) {
-      await readOff(stream, contentLength);
-      return this.#tooLarge();
-    }
+    if (claimsMoreThan(BODY_MAX_BYTES, contentLength)) return this.#tooLarge(c.req.raw);
     const maxWaitMs = parts.bodyReadTimeoutMs ?? BODY_READ_TIMEOUT_MS;
-    const read = await readBounded(stream, { maxBytes: BODY_MAX_BYTES, maxWaitMs, contentLength, hasHeadRoom: true });
+    const bounds = { maxBytes: BODY_MAX_BYTES, maxWaitMs, contentLength, hasHeadRoom: true, leavesRest: true };
+    const read = await readBounded(stream, bounds);
     if (!read.ok) {
-      if (read.why === 'too_large') return this.#tooLarge();
+      if (read.why === 'too_large') return this.#tooLarge(c.req.raw);
       if (read.why === 'timeout') return this.#refusal('request-timeout', 'nothing of this batch was stored');
       return this.#refusal('unreadable', 'the body was cut off');
     }
@@ -240,8 +238,10 @@ class Edge {
     return this.#refusal('unauthenticated', detail, { 'www-authenticate': 'Bearer' });
   }
 
-  #tooLarge(): Response {
-    return this.#refusal('too-large', `the body is longer than ${BODY_MAX_BYTES} bytes`);
+  /** The answer goes out at once, and is over when the rest of the body has been read off. */
+  #tooLarge({ body, headers }: Request): Response {
+    const refusal = this.#refusal('too-large', `the body is longer than ${BODY_MAX_BYTES} bytes`);
+    return endingAfter(refusal, readOff(body, headers.get('content-length')));
   }
 
   /** A problem found by the edge itself. */

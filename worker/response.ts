@@ -20,3 +20,16 @@ export function problemResponse(
   const body = problem(name, detail, more);
   return jsonResponse(body.status, body, { ...headers, 'content-type': PROBLEM_CONTENT_TYPE });
 }
+
+/** `response`, all of whose body is sent at once, and which ends when `work` has. */
+export function endingAfter(response: Response, work: Promise<void>): Response {
+  const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
+  const sent = response.body?.pipeTo(writable, { preventClose: true }) ?? Promise.resolve();
+  const end = async (): Promise<void> => {
+    await sent;
+    await work;
+    await writable.close();
+  };
+  end().catch(() => undefined); // its reader has gone
+  return new Response(readable, response);
+}

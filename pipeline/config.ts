@@ -8,8 +8,9 @@ import type { Budget } from './backpressure/token-bucket.ts';
 import { BATCH_MAX_TICKS } from './contract/batch.ts';
 import { isProvider, PROVIDER_RULE } from './contract/identity.ts';
 import type { Level } from './contract/level.ts';
-import { importSecret, SECRET_RULE, type SigningKey } from './contract/signature.ts';
+import { SECRET_RULE, type SigningKey } from './contract/signature.ts';
 import { LOG_LEVELS, type LogLevel, SettingReader, unknownSettings } from './settings.ts';
+import { PodKey } from './signing-key.ts';
 
 export interface ProviderOptions {
   budget: Budget;
@@ -77,7 +78,7 @@ const TOKEN_MIN_CHARS = 16;
 export type ConfigOutcome = { ok: true; config: Config } | { ok: false; problems: string[] };
 
 /** Reads the environment, and the files that `NAME_FILE` settings of secrets point at. */
-export async function readConfig(env: Readonly<Record<string, string | undefined>>): Promise<ConfigOutcome> {
+export function readConfig(env: Readonly<Record<string, string | undefined>>): ConfigOutcome {
   const problems = unknownSettings(env);
   const reader = new SettingReader(env, problems);
   const config: Config = {
@@ -89,7 +90,7 @@ export async function readConfig(env: Readonly<Record<string, string | undefined
     queueCapacityTicks: reader.integer('MDP_QUEUE_CAPACITY_TICKS', 1, 10_000_000),
     queueCapacityBytes: reader.integer('MDP_QUEUE_CAPACITY_BYTES', QUEUE_MIN_BYTES, 16 * 1024 ** 3),
     ...readProviders(reader),
-    edgeKeys: await readKeys(reader),
+    edgeKeys: readKeys(reader),
     dev: reader.oneOf('MDP_DEV', ['0', '1']) === '1',
     drainTimeoutMs: reader.integer('MDP_DRAIN_TIMEOUT_MS', 100, 600_000),
     futureMaxMs: reader.integer('MDP_FUTURE_MAX_MS', 0, 366 * 86_400_000),
@@ -152,14 +153,14 @@ function readStore(reader: SettingReader): StoreConfig {
   return { kind: 'sqlite', path };
 }
 
-async function readKeys(reader: SettingReader): Promise<SigningKey[]> {
+function readKeys(reader: SettingReader): SigningKey[] {
   const keys: SigningKey[] = [];
   const secrets = reader
     .secret('MDP_EDGE_SECRETS')
     .split(/\s+/)
     .filter((secret) => secret !== '');
   for (const [at, secret] of secrets.entries()) {
-    const key = await importSecret(secret);
+    const key = PodKey.of(secret);
     if (key === undefined) reader.problems.push(`MDP_EDGE_SECRETS: secret ${at + 1} must be ${SECRET_RULE}`);
     else keys.push(key);
   }

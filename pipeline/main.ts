@@ -19,7 +19,7 @@ const write = (line: string): void => void process.stdout.write(line);
 // Whoever reads the log may be gone; that is no reason to drop what is held.
 process.stdout.on('error', () => undefined);
 
-const outcome = await readConfig({ MDP_POD_NAME: hostname(), ...process.env });
+const outcome = readConfig({ MDP_POD_NAME: hostname(), ...process.env });
 if (!outcome.ok) {
   createLog('info', nowMs, write)('error', 'wrong_settings', { problems: outcome.problems });
   process.exit(2);

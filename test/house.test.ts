@@ -34,7 +34,11 @@ const ROOMS: Readonly<Record<string, Room>> = {
     packages: ['prom-client'],
     node: true,
   },
-  'pipeline/config.ts': { knows: ['pipeline/contract/', 'pipeline/backpressure/', 'pipeline/settings.ts'], node: true },
+  'pipeline/config.ts': {
+    knows: ['pipeline/contract/', 'pipeline/backpressure/', 'pipeline/settings.ts', 'pipeline/signing-key.ts'],
+    node: true,
+  },
+  'pipeline/signing-key.ts': { knows: ['pipeline/contract/'], node: true },
   'pipeline/settings.ts': { knows: ['pipeline/contract/'], node: true },
   // It is given a store, and so does not know which there are.
   'pipeline/topology.ts': {

@@ -55,7 +55,7 @@ async function run(args: string[]): Promise<number> {
   const pod = where === undefined ? undefined : podSettings(where, values.secrets, process.env);
   const worker = values.worker === undefined ? undefined : workerSettings(values.worker, process.env);
   const verdicts: Record<string, Verdict> = {};
-  if (pod !== undefined) verdicts['pod'] = await checkPod(pod);
+  if (pod !== undefined) verdicts['pod'] = checkPod(pod);
   if (worker !== undefined) verdicts['worker'] = await checkWorker(worker);
   if (pod !== undefined && worker !== undefined && !pod.standIns.has('MDP_EDGE_SECRETS')) {
     verdicts['pair'] = { problems: edgeSecretTroubles(pod.settings, worker.settings), notes: [] };
@@ -65,8 +65,8 @@ async function run(args: string[]): Promise<number> {
   return ok ? EXIT_OK : EXIT_NOT_WELL;
 }
 
-async function checkPod({ settings, notes }: Given): Promise<Verdict> {
-  const outcome = await readConfig({ MDP_POD_NAME: 'pod', ...settings });
+function checkPod({ settings, notes }: Given): Verdict {
+  const outcome = readConfig({ MDP_POD_NAME: 'pod', ...settings });
   return { problems: outcome.ok ? [] : outcome.problems, notes };
 }
 

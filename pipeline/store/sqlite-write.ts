@@ -45,8 +45,8 @@ export class SqliteWrites {
       'SELECT body_hash, stored, duplicates, rejected, ignored_fields FROM batches WHERE provider = ? AND batch = ?',
     );
     this.#ledger = db.prepare('INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)');
-    this.#trades = new RowsInsert(db, 'INSERT INTO trades', 10, sqlText(pod));
-    this.#quotes = new RowsInsert(db, 'INSERT INTO quotes', 11, sqlText(pod));
+    this.#trades = new RowsInsert(db, 'INSERT INTO trades', 8, sqlText(pod));
+    this.#quotes = new RowsInsert(db, 'INSERT INTO quotes', 9, sqlText(pod));
     // One that is there is of a batch that the ledger has forgotten.
     this.#deadLetter = db.prepare('INSERT OR REPLACE INTO dead_letters VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)');
     this.#removeDeadLetter = db.prepare('DELETE FROM dead_letters WHERE provider = ? AND batch = ? AND tick_index = ?');
@@ -165,23 +165,21 @@ export class SqliteWrites {
 
   #insertTrades(batch: StoreBatch, columns: BatchColumns, trades: TradeColumns, nowMs: number): number {
     const rows = this.#trades;
-    rows.start();
+    rows.start(batch.provider, nowMs);
     const { values } = rows;
     const words = dictionaryWithNull(columns);
     const ids = trades.ids.split('\n');
     const { index, symbol, tsNs, price, size, side, venue, conditions } = trades;
     for (let at = 0; at < index.length; at += 1) {
       const from = rows.place;
-      values[from] = batch.provider;
-      values[from + 1] = words[symbol[at]! + 1]!;
-      values[from + 2] = tsNs[at]!;
-      values[from + 3] = ids[at]! || generatedId(batch.batchId, index[at]!);
-      values[from + 4] = price[at]!;
-      values[from + 5] = size[at]!;
-      values[from + 6] = SIDE_NAMES[side[at]!]!;
-      values[from + 7] = words[venue[at]!]!;
-      values[from + 8] = words[conditions[at]!]!;
-      values[from + 9] = nowMs;
+      values[from] = words[symbol[at]! + 1]!;
+      values[from + 1] = tsNs[at]!;
+      values[from + 2] = ids[at]! || generatedId(batch.batchId, index[at]!);
+      values[from + 3] = price[at]!;
+      values[from + 4] = size[at]!;
+      values[from + 5] = SIDE_NAMES[side[at]!]!;
+      values[from + 6] = words[venue[at]!]!;
+      values[from + 7] = words[conditions[at]!]!;
       rows.added();
     }
     return rows.flush();
@@ -189,25 +187,23 @@ export class SqliteWrites {
 
   #insertQuotes(batch: StoreBatch, columns: BatchColumns, quotes: QuoteColumns, nowMs: number): number {
     const rows = this.#quotes;
-    rows.start();
+    rows.start(batch.provider, nowMs);
     const { values } = rows;
     const words = dictionaryWithNull(columns);
     const ids = quotes.ids.split('\n');
     const { index, symbol, tsNs, bidPrice, bidSize, askPrice, askSize, venue, conditions } = quotes;
     for (let at = 0; at < index.length; at += 1) {
       const from = rows.place;
-      values[from] = batch.provider;
-      values[from + 1] = words[symbol[at]! + 1]!;
-      values[from + 2] = tsNs[at]!;
-      values[from + 3] = ids[at]! || generatedId(batch.batchId, index[at]!);
+      values[from] = words[symbol[at]! + 1]!;
+      values[from + 1] = tsNs[at]!;
+      values[from + 2] = ids[at]! || generatedId(batch.batchId, index[at]!);
       // SQLite stores NaN, an absent side, as NULL.
-      values[from + 4] = bidPrice[at]!;
-      values[from + 5] = bidSize[at]!;
-      values[from + 6] = askPrice[at]!;
-      values[from + 7] = askSize[at]!;
-      values[from + 8] = words[venue[at]!]!;
-      values[from + 9] = words[conditions[at]!]!;
-      values[from + 10] = nowMs;
+      values[from + 3] = bidPrice[at]!;
+      values[from + 4] = bidSize[at]!;
+      values[from + 5] = askPrice[at]!;
+      values[from + 6] = askSize[at]!;
+      values[from + 7] = words[venue[at]!]!;
+      values[from + 8] = words[conditions[at]!]!;
       rows.added();
     }
     return rows.flush();

@@ -8,7 +8,7 @@ import { Agent, request } from 'undici';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { RETRY_AFTER_HEADER } from '../../pipeline/contract/answer.ts';
 import { BATCH_MAX_TICKS, UNPACKED_MAX_BYTES } from '../../pipeline/contract/batch.ts';
-import { importSecret, signatureHeaders } from '../../pipeline/contract/signature.ts';
+import { importSecret, signatureHeaders, type SigningKey } from '../../pipeline/contract/signature.ts';
 import { HEADERS_TIMEOUT_MS } from '../../pipeline/source/http.ts';
 import { PROVIDER_LABELS_MAX } from '../../pipeline/telemetry/books.ts';
 import { parseExposition } from '../../deploy/mdp/exposition.ts';
@@ -43,7 +43,7 @@ type Door = 'pod' | 'edge';
 
 let attacked: UnderAttack;
 let agent: Agent;
-let edgeKey: CryptoKey;
+let edgeKey: SigningKey;
 let slow: Record<Door, Promise<SlowEnd[]>>;
 
 beforeAll(async () => {

@@ -94,7 +94,7 @@ export class World {
 
   static async make(scheduler: Scheduler, random: Random): Promise<World> {
     const shape = shapeOf(random);
-    const outcome = await readConfig({ MDP_EDGE_SECRETS: EDGE_SECRET, ...shape.settings });
+    const outcome = readConfig({ MDP_EDGE_SECRETS: EDGE_SECRET, ...shape.settings });
     if (!outcome.ok) throw new Error(outcome.problems.join('\n'));
     return new World(scheduler, random, shape, outcome.config);
   }

@@ -12,7 +12,7 @@ import { createPod } from '../../pipeline/topology.ts';
 import { FaultyStore, type StoreFault } from './faulty-pod-store.ts';
 
 const nowMs = Date.now;
-const outcome = await readConfig(process.env);
+const outcome = readConfig(process.env);
 if (!outcome.ok) throw new Error(outcome.problems.join('\n'));
 const { config } = outcome;
 if (config.store.kind !== 'sqlite') throw new Error('only a store of SQLite can be faulty');

@@ -26,7 +26,7 @@ export interface ProcessPod {
 
 /** Not yet started. Waits of the drain take no time, save its time limit, which never comes. */
 export async function processPod(store: Store, settings: Readonly<Record<string, string>> = {}): Promise<ProcessPod> {
-  const outcome = await readConfig({ MDP_PORT: '0', MDP_DEV: '1', MDP_POD_NAME: 'pod-1', ...settings });
+  const outcome = readConfig({ MDP_PORT: '0', MDP_DEV: '1', MDP_POD_NAME: 'pod-1', ...settings });
   if (!outcome.ok) throw new Error(outcome.problems.join('\n'));
   const { config } = outcome;
   const clock = new VirtualClock(NOW_MS);

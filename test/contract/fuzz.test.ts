@@ -127,6 +127,11 @@ function bodyOf(lines: readonly Line[]): Buffer {
   return Buffer.concat(lines.flatMap((one) => [bytesOf(one), encoder.encode(one.end)]));
 }
 
+/** A byte order mark at the start of a body is no part of its first tick; anywhere else it is. */
+function withoutMark(first: Line): Line {
+  return first.broken ? first : { ...first, text: first.text.replace(/^\uFEFF/, '') };
+}
+
 /** What each tick is by itself: null when it is kept, else the reason. */
 function alone(one: Line): string | null {
   if (one.broken) return 'not_utf8';
@@ -162,8 +167,9 @@ describe(`a batch (MDP_TEST_SEED=${FUZZ_SEED})`, () => {
   );
 
   it('of lines is each of them by itself', { timeout: FUZZ_TIMEOUT_MS }, async () => {
-    const property = (lines: Line[]): void => {
-      const outcome = decodeBatch(bodyOf(lines), 'ndjson', BATCH_MAX_TICKS, RULES[0]!);
+    const property = (sent: Line[]): void => {
+      const outcome = decodeBatch(bodyOf(sent), 'ndjson', BATCH_MAX_TICKS, RULES[0]!);
+      const lines = sent.with(0, withoutMark(sent[0]!));
       expect(outcome.ok).toBe(true);
       if (!outcome.ok) return;
       const { ticks, rejected, rejectedBytes } = outcome.batch;
@@ -180,7 +186,7 @@ describe(`a batch (MDP_TEST_SEED=${FUZZ_SEED})`, () => {
       for (const [at, { index }] of rejected.entries()) {
         expect(trimmed(kept[at]!.bytes)).toBe(trimmed(bytesOf(lines[index]!)));
       }
-      consistent(bodyOf(lines));
+      consistent(bodyOf(sent));
     };
     await holds(fc.array(line, { minLength: 1, maxLength: 12 }), 800, property, { kind: 'batches', bytes: bodyOf });
   });

@@ -64,8 +64,8 @@ export const ends = new Int32Array(FIELDS);
 export const texts: string[] = Array.from({ length: FIELDS }, () => '');
 /** The characters of `texts`. */
 export const charCodes: Uint8Array[] = Array.from({ length: FIELDS }, () => new Uint8Array());
-/** The text that all of `texts` are; empty when each has its own. */
-let source = '';
+/** The characters that all of `charCodes` are; undefined when each member has its own. */
+let source: Uint8Array | undefined;
 /** Unknown members of the last scan. */
 export let ignoredFields = 0;
 /**
@@ -85,8 +85,8 @@ function isBlank(code: number): boolean {
 export function scanFast(text: string, codes: Uint8Array, start: number, end: number): boolean {
   kinds.fill(ABSENT);
   ignoredFields = 0;
-  if (source !== text) {
-    source = text;
+  if (source !== codes) {
+    source = codes;
     texts.fill(text);
     charCodes.fill(codes);
   }
@@ -204,7 +204,7 @@ function isFieldAt(field: number, codes: Uint8Array, start: number): boolean {
 export function scanPlain(text: string): Fault | null {
   kinds.fill(ABSENT);
   ignoredFields = 0;
-  source = '';
+  source = undefined;
   let value: unknown;
   try {
     value = JSON.parse(text);

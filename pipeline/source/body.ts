@@ -7,6 +7,7 @@ import type { IncomingMessage } from 'node:http';
 import { gunzip, type Gunzip } from 'node:zlib';
 import type { ProblemName } from '../contract/answer.ts';
 import { BODY_MAX_BYTES, UNPACKED_MAX_BYTES } from '../contract/batch.ts';
+import type { BodyMemory } from './body-memory.ts';
 
 export type BodyOutcome =
   | { ok: true; body: Uint8Array }
@@ -58,9 +59,9 @@ const NO_ROOM: BodyOutcome = {
 
 /**
  * Reads the body as sent, at most {@link BODY_MAX_BYTES}; `room` then holds its length, which the caller gives
- * back. Errors (nothing held): `too-large`; `no-room`; `unreadable` when the sender went away in the middle.
+ * back. `memory` is where it then is. Errors (nothing held): `too-large`; `no-room`; `unreadable` when the sender went away in the middle.
  */
-export async function readBody(request: IncomingMessage, room: BodyRoom): Promise<BodyOutcome> {
+export async function readBody(request: IncomingMessage, room: BodyRoom, memory: BodyMemory): Promise<BodyOutcome> {
   if (Number(request.headers['content-length'] ?? 0) > BODY_MAX_BYTES) return TOO_LARGE;
   const chunks: Buffer[] = [];
   let bytes = 0;
@@ -79,7 +80,7 @@ export async function readBody(request: IncomingMessage, room: BodyRoom): Promis
   } catch {
     return fail({ ok: false, problem: 'unreadable', detail: 'the body ended before its declared length' });
   }
-  return { ok: true, body: chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, bytes) };
+  return { ok: true, body: memory.join(chunks, bytes) };
 }
 
 /** zlib's own unit of output. */

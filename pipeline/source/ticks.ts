@@ -49,6 +49,7 @@ import {
 import type { BoundedQueue } from '../queue/bounded-queue.ts';
 import { Delivery, type Receipt } from '../queue/delivery.ts';
 import { BodyRoom, readBody, unpackBody } from './body.ts';
+import { BodyMemory } from './body-memory.ts';
 import { type Answer, header, json, problemAnswer } from './http.ts';
 
 /** `Retry-After` when there is nothing to compute it from: a drain, a store that is away, a pod that has just begun. */
@@ -122,6 +123,7 @@ type ReadBatch = ({ ok: true } & OfferedBody) | Refused;
 export class TickIntake {
   readonly #parts: TickIntakeParts;
   readonly #room = new BodyRoom();
+  readonly #memory = new BodyMemory();
   /** The end of the last job of {@link #inTurn}. */
   #turn: Promise<void> = Promise.resolve();
 
@@ -143,7 +145,7 @@ export class TickIntake {
         'content-type must be application/x-ndjson or application/json',
       );
     }
-    const sent = await readBody(request, this.#room);
+    const sent = await readBody(request, this.#room, this.#memory);
     if (!sent.ok) {
       return sent.problem === 'no-room'
         ? this.#refuse(provider, 'no-room', sent.detail)
@@ -246,6 +248,8 @@ export class TickIntake {
     }
     wake();
     const settled = await delivery.settlement;
+    // Otherwise the writer may still be at work on it.
+    if (settled.outcome !== 'store_unavailable') this.#memory.giveBack(body.unpacked);
     if (settled.outcome === 'conflict') {
       offered.rejected('batch_conflict');
       const detail = 'the ledger holds this batch id with another body';

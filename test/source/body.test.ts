@@ -5,6 +5,7 @@ import { constants, gzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { BODY_MAX_BYTES, UNPACKED_MAX_BYTES } from '../../pipeline/contract/batch.ts';
 import { BodyRoom, type BodyOutcome, readBody, unpackBody } from '../../pipeline/source/body.ts';
+import { BodyMemory } from '../../pipeline/source/body-memory.ts';
 import { filler, send, sendRaw } from '../support/edge-request.ts';
 import { newSeed, randomFrom } from '../support/random.ts';
 
@@ -21,6 +22,7 @@ describe('a body as sent', () => {
   let server: Server;
   let url: string;
   let room: BodyRoom;
+  const memory = new BodyMemory();
   /** Outcomes in the order in which they came about. */
   let outcomes: Promise<BodyOutcome>[];
 
@@ -28,7 +30,7 @@ describe('a body as sent', () => {
     room = new BodyRoom();
     outcomes = [];
     server = createServer((request, response) => {
-      const reading = readBody(request, room);
+      const reading = readBody(request, room, memory);
       outcomes.push(reading);
       void reading.then((outcome) => {
         const text = outcome.ok ? `${outcome.body.length} bytes, ${room.heldBytes} held` : outcome.problem;

@@ -7,7 +7,7 @@
 /**
  * - `closed`: writes pass (after a failure, the next one waits a moment).
  * - `open`: nothing passes; a check that carries nothing may be under way.
- * - `half_open`: one probe is under way, or the next write will be it.
+ * - `half_open`: one probe is under way, or the next write will be it; without any, one more check.
  */
 export type CircuitState = 'closed' | 'half_open' | 'open';
 
@@ -23,8 +23,9 @@ export const CIRCUIT_DELAY_MAX_MS = 2_000;
 export class Circuit {
   #failures = 0;
   #retryAtMs = Number.NEGATIVE_INFINITY;
-  /** The waiting is over; only a probe may decide now. */
+  /** The waiting is over; only a probe may decide now, or a check when there is nothing to write. */
   #onTrial = false;
+  #checkAgainAtMs = Number.POSITIVE_INFINITY;
   #probing = false;
 
   get state(): CircuitState {
@@ -47,9 +48,15 @@ export class Circuit {
     return 'probe';
   }
 
+  /** Until the store may be checked: 0 now, infinite while it is known to be well or is being tried. */
+  checkInMs(nowMs: number): number {
+    if (this.#probing || this.state === 'closed') return Number.POSITIVE_INFINITY;
+    return Math.max(0, (this.#onTrial ? this.#checkAgainAtMs : this.#retryAtMs) - nowMs);
+  }
+
   /** Begins a check, which carries nothing and is to end with {@link checked} or {@link failed}; false: not now. */
   beginCheck(nowMs: number): boolean {
-    if (this.state !== 'open' || this.waitMs(nowMs) > 0) return false;
+    if (this.checkInMs(nowMs) > 0) return false;
     this.#probing = true;
     return true;
   }
@@ -61,10 +68,15 @@ export class Circuit {
     this.#probing = false;
   }
 
-  /** The store is well as far as a check can tell: the next write is the probe. */
-  checked(): void {
+  /**
+   * The store is well as far as a check can tell: the next write is the probe. When none comes, a second check in a row
+   * decides, or a pod that nobody sends to would stand in the way of scaling in for ever.
+   */
+  checked(nowMs: number): void {
+    if (this.#onTrial) return this.succeeded();
     this.#onTrial = true;
     this.#probing = false;
+    this.#checkAgainAtMs = nowMs + CIRCUIT_DELAY_MAX_MS;
   }
 
   /** `random` is 0 up to, but not, 1: half of each wait is by chance, so that pods do not come back in step. */

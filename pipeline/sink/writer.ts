@@ -111,7 +111,8 @@ export class Writer {
   #start(): void {
     const { queue, store, bounds, nowMs } = this.#parts;
     // No batch is risked on a store that may hang: while it is away, nobody is let in to wait for the end of a probe.
-    if (this.#circuit.state === 'open' && store.isOpen && this.#inFlight.groups === 0) void this.#check();
+    const isForCheck = this.#circuit.checkInMs(nowMs()) === 0 && (this.#circuit.state === 'open' || queue.isEmpty);
+    if (isForCheck && store.isOpen && this.#inFlight.groups === 0) void this.#check();
     while (!queue.isEmpty && store.isOpen && this.#circuit.state !== 'open' && this.#mayStart()) {
       const attempt = this.#circuit.begin(nowMs());
       if (attempt === undefined) break;
@@ -292,8 +293,8 @@ export class Writer {
     const { nowMs, random, onEvent } = this.#parts;
     if (!this.#circuit.beginCheck(nowMs())) return;
     if (await this.#isWell()) {
-      this.#circuit.checked();
-      onEvent('info', 'circuit_half_open', {});
+      this.#circuit.checked(nowMs());
+      if (this.#circuit.state === 'half_open') onEvent('info', 'circuit_half_open', {});
     } else {
       this.#circuit.failed(nowMs(), random());
     }
@@ -326,9 +327,11 @@ export class Writer {
     const within = (ms: number): void => void (inMs = Math.min(inMs, Math.max(0, ms)));
     if (oldest !== undefined) within(oldest.deadlineMs - nowMs());
     within(this.#inFlight.deadlineMs - nowMs());
-    if (oldest !== undefined || this.#circuit.state === 'open') {
-      if (!store.isOpen) within(REOPEN_LOOK_MS);
-      else if (this.#inFlight.groups === 0) within(this.#circuit.waitMs(nowMs()));
+    if (!store.isOpen) {
+      if (oldest !== undefined || this.#circuit.state !== 'closed') within(REOPEN_LOOK_MS);
+    } else if (this.#inFlight.groups === 0) {
+      within(this.#circuit.checkInMs(nowMs()));
+      if (oldest !== undefined) within(this.#circuit.waitMs(nowMs()));
     }
     if (oldest !== undefined && this.#inFlight.groups > 0 && this.#hasRoom)
       within(oldest.offeredMs + bounds.pipelineMaxWaitMs - nowMs());

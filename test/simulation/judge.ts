@@ -64,8 +64,7 @@ export class Judge {
       await pod.checkBooks(true);
       const { phase, level, rateScale, queue, store } = await pod.status();
       const isAtRest = queue.depthTicks === 0 && queue.depthBytes === 0 && queue.beingWrittenTicks === 0;
-      const isProbing = store.circuit === 'half_open' && level === 'soft';
-      const isWell = phase === 'serving' && (isProbing || (level === 'ok' && rateScale === 1));
+      const isWell = phase === 'serving' && store.circuit === 'closed' && level === 'ok' && rateScale === 1;
       if (!isAtRest || !isWell) {
         const says = JSON.stringify({ phase, level, rateScale, queue, store });
         throw new Violation('stuck', `${pod.name} ${says}`);

@@ -79,9 +79,30 @@ describe('a circuit', () => {
     const atMs = failing(circuit, CIRCUIT_FAILURES_TO_OPEN);
     const laterMs = atMs + circuit.waitMs(atMs);
     expect(circuit.beginCheck(laterMs)).toBe(true);
-    circuit.checked();
+    circuit.checked(laterMs);
     expect(circuit.state).toBe('half_open');
     expect([circuit.begin(laterMs), circuit.begin(laterMs)]).toEqual(['probe', undefined]);
+  });
+
+  it('without a write is closed by a second check in a row, not before its time, and opened again by one that fails', () => {
+    const circuit = new Circuit();
+    let nowMs = failing(circuit, CIRCUIT_FAILURES_TO_OPEN);
+    const check = (): void => {
+      nowMs += circuit.checkInMs(nowMs);
+      expect([circuit.beginCheck(nowMs - 1), circuit.beginCheck(nowMs)]).toEqual([false, true]);
+      expect(circuit.checkInMs(nowMs)).toBe(Number.POSITIVE_INFINITY);
+    };
+    check();
+    circuit.checked(nowMs);
+    check();
+    circuit.failed(nowMs, 0);
+    expect(circuit.state).toBe('open');
+    check();
+    circuit.checked(nowMs);
+    expect(circuit.checkInMs(nowMs)).toBe(CIRCUIT_DELAY_MAX_MS);
+    check();
+    circuit.checked(nowMs);
+    expect([circuit.state, circuit.begin(nowMs), circuit.checkInMs(nowMs)]).toEqual(['closed', 'write', Infinity]);
   });
 
   const seed = newSeed();

@@ -341,13 +341,34 @@ describe('a writer whose store is away', () => {
     b.store.checkFailure = null;
     await b.clock.advance(CIRCUIT_DELAY_MAX_MS);
     expect(b.writer.circuit).toBe('half_open');
-    const { checks } = b.store;
-    await b.clock.advance(60_000);
-    expect([b.store.checks, b.writer.circuit]).toEqual([checks, 'half_open']);
     b.store.outcome = (batches) => b.store.committed(batches);
     b.offer(1);
     await b.clock.settle();
     expect([b.writer.circuit, outcomes(b)[1]]).toEqual(['closed', 'stored']);
+  });
+
+  // Seen failing: half open for ever, at level soft, and in the way of scaling in.
+  it('with nothing to write goes on when two checks in a row went well, and back when the second did not', async () => {
+    const b = bench();
+    b.store.releaseAll();
+    b.store.outcome = () => AWAY;
+    b.store.checkFailure = AWAY;
+    b.offer(1);
+    await b.clock.advance(ANSWER_TIMEOUT_MS);
+    const checked = async (failure: typeof AWAY | null): Promise<string> => {
+      b.store.checkFailure = failure;
+      const { checks } = b.store;
+      while (b.store.checks === checks) await b.clock.advance(100);
+      return b.writer.circuit;
+    };
+    expect(await checked(AWAY)).toBe('open');
+    expect(await checked(null)).toBe('half_open');
+    expect(await checked(AWAY)).toBe('open');
+    expect(await checked(null)).toBe('half_open');
+    expect(await checked(null)).toBe('closed');
+    const { checks } = b.store;
+    await b.clock.advance(60_000);
+    expect(b.store.checks).toBe(checks);
   });
 
   it('meets a store that hangs with checks alone, and stays open until one has ended well', async () => {

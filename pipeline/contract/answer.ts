@@ -96,7 +96,7 @@ export const PROBLEMS = {
   'batch-conflict': {
     status: 409,
     title: 'This batch id was used for another body',
-    todo: 'Use a new batch id for a new body. Nothing of this body was stored.',
+    todo: 'Use a new batch id for a new body. The receipt of this id tells of the body that it stands for.',
   },
   'too-large': { status: 413, title: 'The batch is too large', todo: 'Split it. Nothing was stored.' },
   'unsupported-type': {

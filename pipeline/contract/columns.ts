@@ -137,6 +137,8 @@ class TypeBuilder {
   count = 0;
   readonly index: Uint16Array;
   readonly tsNs: BigInt64Array;
+  /** The same memory in halves, the lower one first, as all platforms of Node's and workerd's have it. */
+  readonly tsHalves: Uint32Array;
   readonly symbol: Uint16Array;
   readonly ids: string[] = [];
   readonly venue: Uint16Array;
@@ -148,6 +150,7 @@ class TypeBuilder {
   constructor(maxTicks: number, numberColumns: number) {
     this.index = new Uint16Array(maxTicks);
     this.tsNs = new BigInt64Array(maxTicks);
+    this.tsHalves = new Uint32Array(this.tsNs.buffer);
     this.symbol = new Uint16Array(maxTicks);
     this.venue = new Uint16Array(maxTicks);
     this.conditions = new Uint16Array(maxTicks);
@@ -186,7 +189,8 @@ export class ColumnsBuilder {
   readonly #places = new Map<string, number>();
   #dictionary: string[] = [];
   #lastSeconds = 0;
-  #lastSecondsNs = 0n;
+  #lastLow = 0;
+  #lastHigh = 0;
 
   constructor(maxTicks: number) {
     this.#trades = new TypeBuilder(maxTicks, 2);
@@ -198,7 +202,7 @@ export class ColumnsBuilder {
     const at = into.count;
     into.count = at + 1;
     into.index[at] = index;
-    into.tsNs[at] = this.#secondNs(row.seconds) + BigInt(row.nanos);
+    this.#addTs(into, at, row);
     into.symbol[at] = this.#place(row.symbol);
     into.ids.push(row.id);
     into.venue[at] = row.venue === null ? 0 : this.#place(row.venue) + 1;
@@ -249,13 +253,20 @@ export class ColumnsBuilder {
     };
   }
 
-  /** Ticks of one second come together, and a product of big integers costs more than the comparison. */
-  #secondNs(seconds: number): bigint {
+  /**
+   * Seconds and nanoseconds as one number of 64 bits, in halves: big integers would be 0.1 ms of 1,000 ticks. Ticks of one
+   * second come together, so that the product is rare.
+   */
+  #addTs(into: TypeBuilder, at: number, { seconds, nanos }: TickRow): void {
     if (seconds !== this.#lastSeconds) {
       this.#lastSeconds = seconds;
-      this.#lastSecondsNs = BigInt(seconds) * 1_000_000_000n;
+      const ns = BigInt(seconds) * 1_000_000_000n;
+      this.#lastLow = Number(ns & 0xffffffffn);
+      this.#lastHigh = Number(ns >> 32n);
     }
-    return this.#lastSecondsNs;
+    const low = this.#lastLow + nanos;
+    into.tsHalves[at * 2] = low;
+    into.tsHalves[at * 2 + 1] = low > 0xffffffff ? this.#lastHigh + 1 : this.#lastHigh;
   }
 
   #place(text: string): number {

@@ -14,6 +14,7 @@ import {
   packTicks,
   unpackTicks,
 } from '../../pipeline/contract/tick-bytes.ts';
+import { newSeed, randomFrom } from '../support/random.ts';
 import { ColumnsBuilder, emptyRow, generatedId, SIDE_NAMES } from '../../pipeline/contract/columns.ts';
 import { defaultRules } from '../../pipeline/contract/decode.ts';
 import { quote, trade } from '../support/malformed-corpus.ts';
@@ -286,6 +287,26 @@ describe('the columns of a batch', () => {
   it('can be sent to another thread as they are', () => {
     const { columns } = batchOf(`${trade()}\n${quote()}`);
     expect(structuredClone(columns)).toEqual(columns);
+  });
+
+  const seed = newSeed();
+  // Seen when broken: without the carry from the lower half to the upper one.
+  it(`have each time to the nanosecond, from the first year to the last one (MDP_TEST_SEED=${seed})`, () => {
+    const random = randomFrom(seed);
+    const builder = new ColumnsBuilder(BATCH_MAX_TICKS);
+    // 2^32 ns are 4.29 s: of ten ticks of one second, two or three pass a border of the lower half.
+    const times = Array.from({ length: 1_000 }, () => random.between(-9_000_000_000, 9_000_000_000)).flatMap(
+      (seconds) =>
+        [0, 1, 294_967_295, 294_967_296, 999_999_999, ...Array.from({ length: 5 }, () => random.below(1e9))].map(
+          (nanos) => ({
+            seconds,
+            nanos,
+          }),
+        ),
+    );
+    for (const [at, time] of times.entries()) builder.add({ ...emptyRow(), ...time, symbol: 'A' }, at);
+    const expected = times.map(({ seconds, nanos }) => BigInt(seconds) * 1_000_000_000n + BigInt(nanos));
+    expect([...builder.take().trades!.tsNs]).toEqual(expected);
   });
 
   it('are empty after they were taken', () => {

@@ -127,8 +127,8 @@ export const MUTATIONS: Readonly<Record<string, readonly SourceChange[]>> = {
   'circuit-without-a-probe': [
     {
       file: 'pipeline/sink/circuit.ts',
-      find: '  checked(): void {\n    this.#onTrial = true;\n',
-      replace: '  checked(): void {\n',
+      find: '    this.#onTrial = true;\n    this.#probing = false;\n    this.#checkAgainAtMs',
+      replace: '    this.#probing = false;\n    this.#checkAgainAtMs',
     },
   ],
   'not-put-back-after-a-failure': [

@@ -58,8 +58,8 @@ const NO_ROOM: BodyOutcome = {
 };
 
 /**
- * Reads the body as sent, at most {@link BODY_MAX_BYTES}; `room` then holds its length, which the caller gives
- * back. `memory` is where it then is. Errors (nothing held): `too-large`; `no-room`; `unreadable` when the sender went away in the middle.
+ * Reads the body as sent, at most {@link BODY_MAX_BYTES}, into `memory`; `room` then holds its length. The caller gives both
+ * back. Errors (nothing held): `too-large`; `no-room`; `unreadable` when the sender went away in the middle.
  */
 export async function readBody(request: IncomingMessage, room: BodyRoom, memory: BodyMemory): Promise<BodyOutcome> {
   if (Number(request.headers['content-length'] ?? 0) > BODY_MAX_BYTES) return TOO_LARGE;

@@ -34,4 +34,4 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.MDP_PORT || 8000}/health`).then((answer) => process.exit(answer.ok ? 0 : 1), () => process.exit(1))"]
 # Node is process 1 and takes SIGTERM itself: neither the base's entrypoint nor an init stands between.
 ENTRYPOINT []
-CMD ["node", "--max-semi-space-size=1", "pipeline/main.ts"]
+CMD ["node", "--max-semi-space-size=4", "pipeline/main.ts"]

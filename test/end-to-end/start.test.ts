@@ -104,8 +104,16 @@ describe('npm start', { timeout: START_TIMEOUT_MS }, () => {
     async (signal) => {
       using home = temporaryDirectory();
       await using system = await start(home.path);
-      // The pod is there long before the Worker has been bundled.
-      await expect.poll(() => isFree(system.podPort), { timeout: 10_000, interval: 20 }).toBe(false);
+      // The pod is there long before the Worker has been bundled. That its port is taken is not enough: whether it is free
+      // is tried by taking it, and until then nothing has been started and no signal is waited for.
+      const answers = async (): Promise<boolean> => {
+        const patience = AbortSignal.timeout(500);
+        return fetch(`http://127.0.0.1:${system.podPort}/health`, { signal: patience }).then(
+          ({ ok }) => ok,
+          () => false,
+        );
+      };
+      await expect.poll(answers, { timeout: 10_000, interval: 20 }).toBe(true);
       expect(system.process.output).not.toMatch(READY);
       const children = childrenOf(system.process.pid);
       system.process.kill(signal);

@@ -8,7 +8,13 @@ import { isToken, TOKEN_MAX_CHARS, tokenHash } from './auth.ts';
 import { OUTBOX_MAX_AGE_SECONDS, OUTBOX_MAX_BYTES, SHELF_BOUNDS, type ShelfBounds } from './outbox/shelf.ts';
 import { CANARY_PROVIDER } from './status/canary.ts';
 import { parsePublication, STATUS_PROVIDERS, STATUS_PROVIDERS_RULE } from './status/publication.ts';
-import { generateSecret, importSecret, SECRET_RULE, type SigningKey } from '../pipeline/contract/signature.ts';
+import {
+  generateSecret,
+  importSecret,
+  SECRET_RULE,
+  secretBytes,
+  type SigningKey,
+} from '../pipeline/contract/signature.ts';
 
 export const PROVIDERS_MAX = 100;
 /** Of each kind, for one provider: an old one, a new one, and as many again for a rotation that overlaps another. */
@@ -174,7 +180,7 @@ async function parseEdgeSecret(
   if (typeof value !== 'string' || value === '') return undefined;
   const key = await importSecret(value);
   if (key === undefined) problems.push({ setting: 'EDGE_SECRET', detail: `must be ${SECRET_RULE}` });
-  else secrets.claim(secretBytes(value), EDGE_OWNER);
+  else secrets.claim(String(secretBytes(value)), EDGE_OWNER);
   return key;
 }
 
@@ -236,7 +242,8 @@ async function parseProvider(
       wrong(`${name}: secret number ${index + 1} must be ${SECRET_RULE}`);
       continue;
     }
-    const owner = secrets.claim(secretBytes(text), name);
+    // Its bytes: two spellings in base64 are one secret.
+    const owner = secrets.claim(String(secretBytes(text)), name);
     if (owner !== undefined) wrong(`${name}: secret number ${index + 1} is also that of ${owner}`);
     parsed.signingKeys.push(key);
   }
@@ -263,11 +270,6 @@ class OwnedValues {
     if (before === undefined) this.#owners.set(value, owner);
     return before === undefined || before === owner ? undefined : before;
   }
-}
-
-/** A secret's bytes as a binary string: two spellings in base64 are one secret. Only for texts that imported. */
-function secretBytes(secret: string): string {
-  return atob(secret.slice('whsec_'.length));
 }
 
 function parseTokenHash(text: string): Uint8Array | undefined {

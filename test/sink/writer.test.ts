@@ -73,6 +73,17 @@ function bench(capacityTicks = 20, bounds: Partial<WriterBounds> = {}): Bench {
   return { clock, queue, store, writer, deliveries, ends, events, offer };
 }
 
+/** The store is away, and the one who was offered meanwhile has been told so: there is nothing to write. */
+async function awayAndIdle(): Promise<Bench> {
+  const b = bench();
+  b.store.releaseAll();
+  b.store.outcome = () => AWAY;
+  b.store.checkFailure = AWAY;
+  b.offer(1);
+  await b.clock.advance(ANSWER_TIMEOUT_MS);
+  return b;
+}
+
 function throwing(): never {
   throw new Error('at everything');
 }
@@ -329,12 +340,7 @@ describe('a writer whose store is away', () => {
   });
 
   it('with nothing to write asks the store whether it is back, and then admits a probe', async () => {
-    const b = bench();
-    b.store.releaseAll();
-    b.store.outcome = () => AWAY;
-    b.store.checkFailure = AWAY;
-    b.offer(1);
-    await b.clock.advance(ANSWER_TIMEOUT_MS);
+    const b = await awayAndIdle();
     expect([b.queue.isEmpty, b.writer.circuit]).toEqual([true, 'open']);
     await b.clock.advance(2 * CIRCUIT_DELAY_MAX_MS);
     expect(b.store.checks).toBeGreaterThanOrEqual(2);
@@ -349,12 +355,7 @@ describe('a writer whose store is away', () => {
 
   // Seen failing: half open for ever, at level soft, and in the way of scaling in.
   it('with nothing to write goes on when two checks in a row went well, and back when the second did not', async () => {
-    const b = bench();
-    b.store.releaseAll();
-    b.store.outcome = () => AWAY;
-    b.store.checkFailure = AWAY;
-    b.offer(1);
-    await b.clock.advance(ANSWER_TIMEOUT_MS);
+    const b = await awayAndIdle();
     const checked = async (failure: typeof AWAY | null): Promise<string> => {
       b.store.checkFailure = failure;
       const { checks } = b.store;

@@ -99,6 +99,20 @@ export class Ledger {
     return compareRows(rows, due, (number) => this.#open.has(number) || late.has(number));
   }
 
+  /**
+   * The store's rows of the batches up to number `last` against these, which it forgets: a row of theirs that is found
+   * later is one that nobody sent. All of them have been acknowledged.
+   */
+  settle(rows: readonly Row[], last: number): Held {
+    const due = [...this.#acknowledged.values()].filter(({ number }) => number <= last);
+    for (const { number } of due) this.#acknowledged.delete(number);
+    return compareRows(
+      rows.filter(({ number }) => Number(number) <= last),
+      due,
+      () => false,
+    );
+  }
+
   #acknowledge(batch: Acknowledged): void {
     this.#open.delete(batch.number);
     this.#acknowledged.set(batch.number, batch);

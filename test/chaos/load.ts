@@ -24,6 +24,8 @@ export interface LoadOptions {
   /** Of all providers together; infinite: as fast as the answers come. */
   ticksPerSecond: number;
   batchTicks: number;
+  /** The event time of the batch that is made next; now unless told. */
+  tsMs?: () => number;
 }
 
 /** Invariant: numbers, and so batch ids and serials, are never used twice. */
@@ -44,6 +46,16 @@ export class Load {
     this.#delivering = Promise.all(Object.entries(options.credentials).map((one) => this.#deliver(...one)));
     // Told when it is ended; until then somebody else may be waiting for what will never come.
     this.#delivering.catch(() => undefined);
+  }
+
+  /** Batches that were offered so far are numbered up to this. */
+  get made(): number {
+    return this.#made;
+  }
+
+  /** Whether every batch up to number `last` is acknowledged, and none is known to be held at the edge. */
+  isStoredUpTo(last: number): boolean {
+    return [...this.#numberOf.values(), ...this.ledger.held.keys()].every((number) => number > last);
   }
 
   /** Offers nothing new, and resolves when all that was offered has its end, or the time is over; with what has none. */
@@ -91,7 +103,8 @@ export class Load {
     const number = this.#made;
     const id = `chaos-${number}`;
     this.#numberOf.set(id, number);
-    const body = Buffer.from(lines(serialTicks(number, this.#options.batchTicks, Date.now())));
-    return { id, ticks: this.#options.batchTicks, body, dueMs: 0 };
+    const { batchTicks, tsMs = Date.now } = this.#options;
+    const body = Buffer.from(lines(serialTicks(number, batchTicks, tsMs())));
+    return { id, ticks: batchTicks, body, dueMs: 0 };
   }
 }

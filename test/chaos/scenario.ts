@@ -109,7 +109,7 @@ async function notWell(cluster: Cluster, ledger: Ledger, sinceMs: number): Promi
 }
 
 /** What the edge says of the batches it holds, oldest first, until it is clear that the rest are waiting. */
-async function askReceipts(cluster: Cluster, ledger: Ledger, waitingMax = HELD_LOOKED_AT): Promise<number[]> {
+export async function askReceipts(cluster: Cluster, ledger: Ledger, waitingMax = HELD_LOOKED_AT): Promise<number[]> {
   const buffered: number[] = [];
   let waiting = 0;
   for (const { number, provider, id } of ledger.held.values()) {

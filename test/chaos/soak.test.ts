@@ -1,6 +1,7 @@
 /** The soak in its shortest form: that it measures, and that nothing is lost. Slopes need its command, and time. */
 
 import { expect, test } from 'vitest';
+import { POSTGRES_BIN } from '../../deploy/local/postgres.ts';
 import { noProcessMemory } from '../support/process-memory.ts';
 import { trend } from './slope.ts';
 import { soak } from './soak.ts';
@@ -13,14 +14,15 @@ test('a line is found in samples, and the warm-up left out', () => {
   expect(trend([], 0.25).perHour).toBeNaN();
 });
 
-test.skipIf(noProcessMemory)(
-  'the system at 70 % of its capacity for some seconds loses nothing, and each of its figures is one (needs Linux)',
+test.skipIf(noProcessMemory || POSTGRES_BIN === undefined)(
+  'the system at 70 % of its capacity for some seconds loses nothing, and each of its figures is one (needs Linux and PostgreSQL)',
   { timeout: 90_000 },
   async () => {
     const { capacityTicksPerSecond, ticksPerSecond, trends, broken } = await soak({
       forMs: 6_000,
       capacityMs: 3_000,
       share: 0.7,
+      datedAlikeMs: 2_000,
     });
     expect(broken).toEqual([]);
     expect(ticksPerSecond).toBeCloseTo(capacityTicksPerSecond * 0.7, 3);

@@ -1,17 +1,18 @@
 /**
  * The whole system at a share of what it can do, for long: do memory, open descriptors and the time of an answer grow?
+ *
+ * No disk has room for an hour of ticks. So they are dated: each minute's are of another day, and a day that is over
+ * is held against what was acknowledged, and dropped.
  */
 
 import { readdirSync, readFileSync } from 'node:fs';
-import { statfs } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { until } from '../support/postgres-stores.ts';
 import { Cluster } from './cluster.ts';
 import { Load } from './load.ts';
-import { findingsOf } from './scenario.ts';
-import { scratch } from './scratch.ts';
+import { askReceipts, findingsOf } from './scenario.ts';
 import { type Sample, type Trend, trend } from './slope.ts';
-import { SqliteFile } from './stores.ts';
+import { PostgresDatabase } from './stores.ts';
 
 /** Of the time, until caches are full and code is compiled. */
 const WARM_UP_SHARE = 0.25;
@@ -19,8 +20,9 @@ const BATCH_TICKS = 500;
 /** Of the time in which the capacity is measured; before it, everything warms up. */
 const MEASURED_SHARE = 0.5;
 const SETTLED_MAX_MS = 60_000;
-/** A row, its key and its share of the log; measured over ten million rows. */
-const BYTES_PER_TICK = 250;
+const DAY_MS = 86_400_000;
+/** So long ticks are of one day: at 100,000 a second, what is in the store has some GB. */
+const DATED_ALIKE_MS = 60_000;
 /** Below this a slope is mostly chance, and is told but not judged. */
 const JUDGED_FROM_MS = 600_000;
 /** Of the mean in an hour. A leak of one percent of a pod's memory in three minutes is twice that. */
@@ -32,6 +34,8 @@ export interface SoakOptions {
   capacityMs: number;
   /** Of the capacity. */
   share: number;
+  /** A day's ticks are offered for so long. */
+  datedAlikeMs?: number;
 }
 
 export interface Soaked {
@@ -44,15 +48,18 @@ export interface Soaked {
   broken: string[];
 }
 
-export async function soak({ forMs, capacityMs, share }: SoakOptions): Promise<Soaked> {
+export async function soak({ forMs, capacityMs, share, datedAlikeMs = DATED_ALIKE_MS }: SoakOptions): Promise<Soaked> {
   await using stack = new AsyncDisposableStack();
-  const cluster = stack.use(await Cluster.start({ store: new SqliteFile(await scratch(stack)) }));
+  const store = stack.use(await PostgresDatabase.start());
+  const cluster = stack.use(await Cluster.start({ store }));
   const { credentials, edgeUrl } = cluster;
+  let tsMs = Date.now() - (1 + Math.ceil(forMs / datedAlikeMs)) * DAY_MS;
   const load = new Load({
     to: edgeUrl,
     credentials,
     ticksPerSecond: Number.POSITIVE_INFINITY,
     batchTicks: BATCH_TICKS,
+    tsMs: () => tsMs,
   });
   const { ledger } = load;
   await sleep(capacityMs * (1 - MEASURED_SHARE));
@@ -60,15 +67,24 @@ export async function soak({ forMs, capacityMs, share }: SoakOptions): Promise<S
   await sleep(capacityMs * MEASURED_SHARE);
   const capacityTicksPerSecond = ((ledger.ticksStored - before) * 1000) / (capacityMs * MEASURED_SHARE);
   load.ticksPerSecond = capacityTicksPerSecond * share;
-  const broken: string[] = [];
-  const { bavail, bsize } = await statfs(tmpdir());
-  const bytes = (load.ticksPerSecond * forMs * BYTES_PER_TICK) / 1000;
-  if (bytes > bavail * bsize) broken.push(`the disk has no room for ${(bytes / 1e9).toFixed(0)} GB`);
 
+  const broken: string[] = [];
   const samples: Record<string, Sample[]> = {};
   ledger.takeAnswers();
+  const overMs = performance.now() + forMs;
+  const endADay = async (): Promise<void> => {
+    const endedMs = tsMs;
+    tsMs += DAY_MS;
+    broken.push(...(await settleDay(cluster, store, load, endedMs)));
+  };
+  const days = (async () => {
+    while (performance.now() + datedAlikeMs < overMs && broken.length === 0) {
+      await sleep(datedAlikeMs);
+      await endADay();
+    }
+  })().catch((cause: unknown) => void broken.push(String(cause)));
   const intervalMs = Math.max(500, forMs / 600);
-  for (const overMs = performance.now() + forMs; broken.length === 0 && performance.now() < overMs;) {
+  while (performance.now() < overMs && broken.length === 0) {
     await sleep(intervalMs);
     const atMs = performance.now();
     const looks = {
@@ -82,6 +98,7 @@ export async function soak({ forMs, capacityMs, share }: SoakOptions): Promise<S
       (samples[name] ??= []).push({ atMs, value });
     }
   }
+  await days;
   const { unsettled } = await load.end(SETTLED_MAX_MS);
   broken.push(...(await findingsOf(cluster, ledger, unsettled)).broken);
   const trends = Object.fromEntries(Object.entries(samples).map(([name, all]) => [name, trend(all, WARM_UP_SHARE)]));
@@ -93,6 +110,18 @@ export async function soak({ forMs, capacityMs, share }: SoakOptions): Promise<S
   }
   const { ticksAcknowledged } = ledger;
   return { capacityTicksPerSecond, ticksPerSecond: load.ticksPerSecond, ticksAcknowledged, trends, broken };
+}
+
+/** Holds all that was offered so far, of this day or before, against the store, and takes it out of there. */
+async function settleDay(cluster: Cluster, store: PostgresDatabase, load: Load, dayMs: number): Promise<string[]> {
+  const { ledger, made } = load;
+  const arrived = async (): Promise<boolean> => (await askReceipts(cluster, ledger), load.isStoredUpTo(made));
+  await until('the batches of a day are stored', arrived, SETTLED_MAX_MS);
+  const held = ledger.settle(await store.rowsByBatch(), made);
+  await store.forgetDay(dayMs);
+  return Object.entries(held)
+    .filter(([, ticks]) => ticks !== 0)
+    .map(([what, ticks]) => `${ticks} ticks of a day that was over: ${what}`);
 }
 
 /** Of all processes of one kind together. */

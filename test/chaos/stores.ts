@@ -4,6 +4,8 @@ import { appendFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { type PostgresServer, type Row, startPostgres } from '../../deploy/local/postgres.ts';
+import { dayOf, partitionName } from '../../pipeline/store/postgres-partitions.ts';
+import { TICK_TABLES } from '../../pipeline/store/postgres-rows.ts';
 import { ROWS_BY_BATCH } from '../support/serial-ticks.ts';
 
 /** Every pod has its connections; the server's own limit is a hundred. */
@@ -83,6 +85,15 @@ export class PostgresDatabase implements ClusterStore {
 
   rowsByBatch(): Promise<Row[]> {
     return this.server.query(this.#database, ROWS_BY_BATCH);
+  }
+
+  /** The ticks of the UTC day of this time, and of all before it. */
+  async forgetDay(dayMs: number): Promise<void> {
+    const day = dayOf(dayMs);
+    for (const table of TICK_TABLES) {
+      await this.server.query(this.#database, `DROP TABLE IF EXISTS ${partitionName(table, day)}`);
+      await this.server.query(this.#database, `DELETE FROM ${table} WHERE ts < to_timestamp($1)`, [(day + 1) * 86_400]);
+    }
   }
 
   async deadLetters(): Promise<number> {

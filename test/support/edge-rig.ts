@@ -3,7 +3,7 @@
  * as a test likes. For tests of what the edge holds.
  */
 
-import { globSync } from 'node:fs';
+import { globSync, readdirSync, readlinkSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -106,6 +106,19 @@ export class EdgeRig implements AsyncDisposable {
 
   openStore(): StoredTicks {
     return new StoredTicks(this.#storePath);
+  }
+
+  /** Whether a Durable Object of this class is in memory: its own file is open as long. Source: proc(5), fd. */
+  isAwake(className: string): boolean {
+    const fds = `/proc/${this.edge.pid}/fd`;
+    const file = new RegExp(`/objects/${className}/[0-9a-f]{64}\\.sqlite$`);
+    return readdirSync(fds).some((fd) => {
+      try {
+        return file.test(readlinkSync(join(fds, fd)));
+      } catch {
+        return false; // closed meanwhile
+      }
+    });
   }
 
   /** Ids of the batches of one provider in the order in which the outbox accepted them, held or not. */

@@ -83,12 +83,20 @@ export class SocketProvider {
   readonly done = new Map<string, string>();
   readonly problems: SocketAnswer[] = [];
   sockets = 0;
+  #sentMax = Number.POSITIVE_INFINITY;
+  #sendMore: () => void = () => undefined;
   readonly #batches: readonly SentBatch[];
   readonly #open: () => Promise<EdgeSocket>;
 
   constructor(batches: readonly SentBatch[], open: () => Promise<EdgeSocket>) {
     this.#batches = batches;
     this.#open = open;
+  }
+
+  /** Sends this many of the batches, and waits when it has. */
+  sendUpTo(count: number): void {
+    this.#sentMax = count;
+    this.#sendMore();
   }
 
   async run(): Promise<void> {
@@ -109,8 +117,9 @@ export class SocketProvider {
     const unanswered = new Map<string, SentBatch>();
     let ticks = 0;
     let next = 0;
-    const sendMore = (credit: number): void => {
-      while (next < left.length && socket.isOpen) {
+    let credit = 0;
+    this.#sendMore = () => {
+      while (next < left.length && socket.isOpen && this.done.size + unanswered.size < this.#sentMax) {
         const batch = left[next]!;
         if (unanswered.size >= 1_000 || (unanswered.size > 0 && ticks + batch.ticks > credit)) return;
         next += 1;
@@ -130,8 +139,9 @@ export class SocketProvider {
           left.push(batch);
         }
       }
+      credit = answer.credit;
       if (this.done.size === this.#batches.length) socket.close();
-      else sendMore(answer.credit);
+      else this.#sendMore();
     };
     for (const answer of socket.answers) socket.onAnswer(answer);
     return socket.closed;

@@ -10,11 +10,13 @@ export interface Trend {
   mean: number;
   /** Of the line. */
   perHour: number;
+  /** The standard error of that, as if no sample had to do with the one before it. */
+  perHourError: number;
 }
 
 const HOUR_MS = 3_600_000;
 
-/** Of the samples after the first `warmUpShare` of the time. NaN where there are fewer than two of them. */
+/** Of the samples after the first `warmUpShare` of the time. NaN where there are too few of them. */
 export function trend(samples: readonly Sample[], warmUpShare: number): Trend {
   const first = samples[0]?.atMs ?? 0;
   const last = samples.at(-1)?.atMs ?? 0;
@@ -23,7 +25,14 @@ export function trend(samples: readonly Sample[], warmUpShare: number): Trend {
   const meanValue = mean(warm.map(({ value }) => value));
   const together = warm.reduce((sum, { atMs, value }) => sum + (atMs - meanMs) * (value - meanValue), 0);
   const apart = warm.reduce((sum, { atMs }) => sum + (atMs - meanMs) ** 2, 0);
-  return { samples: warm.length, mean: meanValue, perHour: (together / apart) * HOUR_MS };
+  const slope = together / apart;
+  const left = warm.reduce((sum, { atMs, value }) => sum + (value - meanValue - slope * (atMs - meanMs)) ** 2, 0);
+  return {
+    samples: warm.length,
+    mean: meanValue,
+    perHour: slope * HOUR_MS,
+    perHourError: Math.sqrt(left / (warm.length - 2) / apart) * HOUR_MS,
+  };
 }
 
 function mean(values: readonly number[]): number {

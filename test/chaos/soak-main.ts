@@ -26,11 +26,11 @@ console.log(
 );
 console.table(
   Object.fromEntries(
-    Object.entries(trends).map(([name, { samples, mean, perHour }]) => [
+    Object.entries(trends).map(([name, { samples, mean, perHour, perHourError }]) => [
       name,
       {
         mean: mean.toFixed(1),
-        'per hour': perHour.toFixed(2),
+        'per hour': `${perHour.toFixed(2)} ± ${perHourError.toFixed(2)}`,
         '% per hour': ((100 * perHour) / mean).toFixed(1),
         samples,
       },

@@ -55,7 +55,9 @@ export async function soak({ forMs, capacityMs, share, datedAlikeMs = DATED_ALIK
   const store = stack.use(await PostgresDatabase.start());
   const cluster = stack.use(await Cluster.start({ store }));
   const { credentials, edgeUrl } = cluster;
-  let tsMs = Date.now() - (1 + Math.ceil(forMs / datedAlikeMs)) * DAY_MS;
+  const dayCount = 1 + Math.ceil(forMs / datedAlikeMs);
+  let tsMs = Date.now() - dayCount * DAY_MS;
+  await store.makeDays(tsMs, dayCount);
   const load = new Load({
     to: edgeUrl,
     credentials,
@@ -115,13 +117,13 @@ export async function soak({ forMs, capacityMs, share, datedAlikeMs = DATED_ALIK
   return { capacityTicksPerSecond, ticksPerSecond: load.ticksPerSecond, ticksAcknowledged, trends, broken };
 }
 
-/** Holds all that was offered so far, of this day or before, against the store, and takes it out of there. */
+/** Holds all that was offered so far, of this day, against the store, and takes it out of there. */
 async function settleDay(cluster: Cluster, store: PostgresDatabase, load: Load, dayMs: number): Promise<string[]> {
   const { ledger, made } = load;
   const arrived = async (): Promise<boolean> => (await askReceipts(cluster, ledger), load.isStoredUpTo(made));
   await until('the batches of a day are stored', arrived, SETTLED_MAX_MS);
   const held = ledger.settle(await store.rowsByBatch(), made);
-  await store.forgetDay(dayMs);
+  await store.dropDay(dayMs);
   return Object.entries(held)
     .filter(([, ticks]) => ticks !== 0)
     .map(([what, ticks]) => `${ticks} ticks of a day that was over: ${what}`);

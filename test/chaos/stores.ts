@@ -10,6 +10,7 @@ import { ROWS_BY_BATCH } from '../support/serial-ticks.ts';
 
 /** Every pod has its connections; the server's own limit is a hundred. */
 const CONNECTIONS_PER_POD = '4';
+const DAY_SECONDS = 86_400;
 
 export interface ClusterStore extends AsyncDisposable {
   /** Of the pods. */
@@ -87,12 +88,26 @@ export class PostgresDatabase implements ClusterStore {
     return this.server.query(this.#database, ROWS_BY_BATCH);
   }
 
-  /** The ticks of the UTC day of this time, and of all before it. */
-  async forgetDay(dayMs: number): Promise<void> {
-    const day = dayOf(dayMs);
+  /**
+   * Partitions of so many UTC days from that of this time on. Pods under load that meet a new day at once may not get to
+   * make its own: its ticks are then in the default one, from which they do not go by being dropped.
+   */
+  async makeDays(firstMs: number, count: number): Promise<void> {
+    const first = dayOf(firstMs);
+    const days = Array.from({ length: count }, (_, at) => first + at);
+    const statements = TICK_TABLES.flatMap((table) =>
+      days.map((day) => {
+        const range = `FROM (to_timestamp(${day * DAY_SECONDS})) TO (to_timestamp(${(day + 1) * DAY_SECONDS}))`;
+        return `CREATE TABLE ${partitionName(table, day)} PARTITION OF ${table} FOR VALUES ${range}`;
+      }),
+    );
+    await this.server.query(this.#database, statements.join(';'));
+  }
+
+  /** The ticks of the UTC day of this time. */
+  async dropDay(dayMs: number): Promise<void> {
     for (const table of TICK_TABLES) {
-      await this.server.query(this.#database, `DROP TABLE IF EXISTS ${partitionName(table, day)}`);
-      await this.server.query(this.#database, `DELETE FROM ${table} WHERE ts < to_timestamp($1)`, [(day + 1) * 86_400]);
+      await this.server.query(this.#database, `DROP TABLE ${partitionName(table, dayOf(dayMs))}`);
     }
   }
 

@@ -31,6 +31,7 @@ import { outboxOf } from './outbox/calls.ts';
 import { overflowOf } from './outbox/overflow.ts';
 import { listDeadLetters, readDeadBody, readReceipt, type ReadParts } from './outbox/read.ts';
 import { Intake, type Reporters } from './intake.ts';
+import { answerOtherwise } from './otherwise.ts';
 import { endingAfter, jsonResponse, problemResponse } from './response.ts';
 import { ScalingReporter } from './scaling/reporter.ts';
 import { readMetrics, readScaling } from './scaling/routes.ts';
@@ -66,30 +67,23 @@ export function createApp(parts: AppParts): EdgeApp {
   const app: EdgeApp = new Hono();
   const board = new BoardClient(parts);
   const edge = new Edge(parts, { status: new StatusReporter(board, parts), scaling: new ScalingReporter(parts) });
-  const route = (method: 'GET' | 'POST', path: string, handler: (c: EdgeContext) => Promise<Response> | Response) => {
-    app.on(method, path, handler);
-    const allow = method === 'GET' ? 'GET, HEAD' : method;
-    app.all(path, (c) => {
-      return problemResponse('method-not-allowed', `${c.req.method} is not allowed here`, { allow });
-    });
-  };
-  route('POST', '/v1/ticks/:provider', (c) => edge.push(c));
-  route('GET', '/v1/ticks/:provider/ws', (c) => edge.read(c, (_, provider) => openSocket(c.req.raw, c.env, provider)));
-  route('GET', '/v1/receipts/:provider/:batch', (c) =>
+  app.post('/v1/ticks/:provider', (c) => edge.push(c));
+  app.get('/v1/ticks/:provider/ws', (c) => edge.read(c, (_, provider) => openSocket(c.req.raw, c.env, provider)));
+  app.get('/v1/receipts/:provider/:batch', (c) =>
     edge.read(c, (reading, provider, settings) => readReceipt(reading, settings, provider, c.req.param('batch') ?? '')),
   );
-  route('GET', '/v1/dead-letters/:provider', (c) =>
+  app.get('/v1/dead-letters/:provider', (c) =>
     edge.read(c, (reading, provider) => listDeadLetters(reading, provider, new URL(c.req.url).searchParams)),
   );
-  route('GET', '/v1/dead-letters/:provider/:batch', (c) =>
+  app.get('/v1/dead-letters/:provider/:batch', (c) =>
     edge.read(c, (reading, provider) => readDeadBody(reading, provider, c.req.param('batch') ?? '')),
   );
-  route('GET', '/v1/scaling', (c) => edge.ifSetUp(c, (settings) => readScaling(c, settings)));
-  route('GET', '/metrics', (c) => edge.ifSetUp(c, (settings) => readMetrics(c, settings)));
-  route('GET', '/health', (c) => edge.health(c));
+  app.get('/v1/scaling', (c) => edge.ifSetUp(c, (settings) => readScaling(c, settings)));
+  app.get('/metrics', (c) => edge.ifSetUp(c, (settings) => readMetrics(c, settings)));
+  app.get('/health', (c) => edge.health(c));
   mountStatus(app, { board, nowMs: parts.nowMs, edgeStatus: (c) => edge.status(c) });
-  route('GET', `${PROBLEM_PATH}:name`, (c) => explainProblem(c.req.param('name') ?? ''));
-  app.notFound(() => problemResponse('not-found', 'there is nothing under this path'));
+  app.get(`${PROBLEM_PATH}:name`, (c) => explainProblem(c.req.param('name') ?? ''));
+  answerOtherwise(app);
   app.onError((error) => edge.broken(error));
   return app;
 }
@@ -119,7 +113,11 @@ class Edge {
     if (!isProvider(provider)) return this.#refusal('bad-request', `the provider's name must be ${PROVIDER_RULE}`);
     const credentials = presentedCredentials(headers);
     if (credentials === undefined) return this.#unauthenticated(c, NO_CREDENTIALS);
-    if (headersTooLong(headers)) return this.#refusal('unsupported-type', HEADERS_TOO_LONG);
+    const contentType = headers.get('content-type');
+    const contentEncoding = headers.get('content-encoding');
+    if (isTooLong(contentType) || isTooLong(contentEncoding)) {
+      return this.#refusal('unsupported-type', HEADERS_TOO_LONG);
+    }
     const contentLength = headers.get('content-length');
     if (claimsMoreThan(BODY_MAX_BYTES, contentLength)) return this.#tooLarge(c.req.raw);
     const maxWaitMs = parts.bodyReadTimeoutMs ?? BODY_READ_TIMEOUT_MS;
@@ -140,8 +138,8 @@ class Edge {
       provider,
       batch: sentId ?? randomBatchId(),
       batchIdMade: sentId === undefined,
-      contentType: headers.get('content-type'),
-      contentEncoding: headers.get('content-encoding'),
+      contentType,
+      contentEncoding,
       body: read.bytes,
     };
     const bindings = { outbox: outboxOf(c.env), overflow: overflowOf(c.env) };
@@ -250,9 +248,9 @@ class Edge {
   }
 }
 
-/** What is passed on of these is passed on as it came. */
-function headersTooLong(headers: Headers): boolean {
-  return ['content-type', 'content-encoding'].some((name) => (headers.get(name) ?? '').length > PASSED_MAX_CHARS);
+/** What is passed on is passed on as it came. */
+function isTooLong(header: string | null): boolean {
+  return header !== null && header.length > PASSED_MAX_CHARS;
 }
 
 /** The batch id as sent, or `undefined`. */

@@ -166,9 +166,13 @@ function inOnePiece(head: Uint8Array, body: Uint8Array): Uint8Array<ArrayBuffer>
 
 function bytesFromBase64(text: string): Uint8Array<ArrayBuffer> | undefined {
   if (!/^[A-Za-z0-9+/]+={0,2}$/.test(text)) return undefined;
+  let decoded: string;
   try {
-    return Uint8Array.from(atob(text), (char) => char.charCodeAt(0));
+    decoded = atob(text);
   } catch {
     return undefined;
   }
+  const bytes = new Uint8Array(decoded.length);
+  for (let at = 0; at < bytes.length; at += 1) bytes[at] = decoded.charCodeAt(at);
+  return bytes;
 }

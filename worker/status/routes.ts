@@ -35,21 +35,15 @@ export function mountStatus<E extends Env>(app: Hono<E>, parts: StatusParts): vo
     const env = c.env as object | undefined;
     return statusModel(await board.record(env), publicationOf(env), nowMs(), pace);
   };
-  const route = (path: string, handler: (c: Context) => Promise<Response>): void => {
-    app.get(path, handler);
-    app.all(path, (c) => {
-      return problemResponse('method-not-allowed', `${c.req.method} is not allowed here`, { allow: 'GET, HEAD' });
-    });
-  };
   const json = (path: string, shape: (model: StatusModel, origin: string) => object): void => {
-    route(path, async (c) => jsonResponse(shape(await model(c), originOf(c)), CACHED));
+    app.get(path, async (c) => jsonResponse(shape(await model(c), originOf(c)), CACHED));
   };
 
-  route('/', async (c) => {
+  app.get('/', async (c) => {
     const html = renderPage(await model(c));
     return textResponse(html, 'text/html; charset=utf-8', { 'content-security-policy': await contentPolicy() });
   });
-  route('/status', async (c) => {
+  app.get('/status', async (c) => {
     const edge = await parts.edgeStatus?.(c);
     return jsonResponse({ ...edge?.body, ...publicStatus(await model(c)) }, { ...NOT_CACHED, ...edge?.headers });
   });
@@ -57,11 +51,11 @@ export function mountStatus<E extends Env>(app: Hono<E>, parts: StatusParts): vo
   json('/api/v2/summary.json', summaryJson);
   json('/api/v2/components.json', componentsJson);
   json('/api/v2/incidents.json', incidentsJson);
-  route(FEED_PATH, async (c) => {
+  app.get(FEED_PATH, async (c) => {
     return textResponse(atomFeed(await model(c), originOf(c)), 'application/atom+xml; charset=utf-8');
   });
-  route('/badge.svg', async (c) => badgeResponse('market-data-pipeline', (await model(c)).overall.state));
-  route('/badge/:file', async (c) => {
+  app.get('/badge.svg', async (c) => badgeResponse('market-data-pipeline', (await model(c)).overall.state));
+  app.get('/badge/:file', async (c) => {
     const id = /^([a-z0-9_-]{1,80})\.svg$/.exec(c.req.param('file') ?? '')?.[1];
     const found = (await model(c)).components.find((component) => component.id === id);
     if (found === undefined) return problemResponse('not-found', 'there is no component of this name');

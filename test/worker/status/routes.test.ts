@@ -7,6 +7,7 @@ import type { BoardRecord } from '../../../worker/status/board-tables.ts';
 import { BoardClient } from '../../../worker/status/board-client.ts';
 import type { State } from '../../../worker/status/judge.ts';
 import { PACE } from '../../../worker/status/pace.ts';
+import { answerOtherwise } from '../../../worker/otherwise.ts';
 import { mountStatus } from '../../../worker/status/routes.ts';
 import {
   fineFacts,
@@ -45,6 +46,7 @@ function site(shown: BoardRecord | undefined, nowMs = NOW_MS, providers = '["ibk
   const app = new Hono();
   const world = { nowMs: () => nowMs, wait: () => new Promise<void>(() => {}), log: () => {} };
   mountStatus(app, { board: new BoardClient(world), nowMs: world.nowMs });
+  answerOtherwise(app);
   const board = { fetch: () => Promise.resolve(Response.json(shown)) };
   const bound = shown === undefined ? {} : { STATUS_BOARD: { getByName: () => board } };
   const env = { STATUS_PROVIDERS: providers, ...bound };

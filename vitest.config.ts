@@ -3,7 +3,7 @@ import { defineConfig } from 'vitest/config';
 /** What fills both cores by itself, or holds a process to its memory or to a share of its speed. */
 const ALONE = [
   'test/chaos/**/*.test.ts',
-  'test/end-to-end/{credit,malformed,many-providers,replay,slow-store}.test.ts',
+  'test/end-to-end/{credit,malformed,many-providers,outage,replay,slow-store}.test.ts',
   'test/hostile/**/*.test.ts',
   'test/rehearse/**/*.test.ts',
   'test/simulation/**/*.test.ts',

@@ -5,9 +5,9 @@
  * is held against what was acknowledged, and dropped.
  */
 
-import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { until } from '../support/postgres-stores.ts';
+import { openDescriptors, residentBytes } from '../support/process-memory.ts';
 import { Cluster } from './cluster.ts';
 import { Load } from './load.ts';
 import { askReceipts, findingsOf } from './scenario.ts';
@@ -76,15 +76,12 @@ export async function soak({ forMs, capacityMs, share, datedAlikeMs = DATED_ALIK
   const samples: Record<string, Sample[]> = {};
   ledger.takeAnswers();
   const overMs = performance.now() + forMs;
-  const endADay = async (): Promise<void> => {
-    const endedMs = tsMs;
-    tsMs += DAY_MS;
-    broken.push(...(await settleDay(cluster, store, load, endedMs)));
-  };
   const days = (async () => {
     while (performance.now() + datedAlikeMs < overMs && broken.length === 0) {
       await sleep(datedAlikeMs);
-      await endADay();
+      const endedMs = tsMs;
+      tsMs += DAY_MS;
+      broken.push(...(await settleDay(cluster, store, load, endedMs)));
     }
   })().catch((cause: unknown) => void broken.push(String(cause)));
   const intervalMs = Math.max(500, forMs / 600);
@@ -132,14 +129,5 @@ async function settleDay(cluster: Cluster, store: PostgresDatabase, load: Load, 
 /** Of all processes of one kind together. */
 function look(name: string, pids: readonly number[]): Record<string, number> {
   const sum = (of: (pid: number) => number): number => pids.reduce((total, pid) => total + of(pid), 0);
-  return { [`${name} memory, MiB`]: sum(residentMiB), [`${name} descriptors`]: sum(descriptors) };
-}
-
-/** Source: proc(5), status and fd. */
-function residentMiB(pid: number): number {
-  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]) / 1024;
-}
-
-function descriptors(pid: number): number {
-  return readdirSync(`/proc/${pid}/fd`).length;
+  return { [`${name} memory, MiB`]: sum(residentBytes) / 2 ** 20, [`${name} descriptors`]: sum(openDescriptors) };
 }

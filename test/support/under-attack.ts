@@ -3,14 +3,13 @@
  * stays the same process, answers its probes, serves the good client, loses nothing of it, and does not grow.
  */
 
-import { readdirSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createPusher } from '../../deploy/replay/pusher.ts';
 import { scopedBatchId } from '../../pipeline/contract/identity.ts';
 import { send } from './edge-request.ts';
 import { lines, trades } from './pod-batch.ts';
-import { noProcessMemory, peakBytes, resetPeakBytes } from './process-memory.ts';
+import { noProcessMemory, openDescriptors, peakBytes, resetPeakBytes } from './process-memory.ts';
 import { RunningSystem } from './running-system.ts';
 import { isRunning } from './user-process.ts';
 
@@ -91,7 +90,7 @@ export class UnderAttack implements AsyncDisposable {
 
   /** Descriptors that the pod has open. */
   descriptors(): number {
-    return readdirSync(`/proc/${this.system.pod.pid}/fd`).length;
+    return openDescriptors(this.system.pod.pid);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -32,6 +32,19 @@ export class LedgerChangedError extends Error {
   }
 }
 
+/**
+ * The server cannot say which batch of a group its new rows are of: TimescaleDB gives no `xmin` once one chunk of the
+ * table is compressed. Written each by itself, the batches need no telling apart.
+ */
+export class BatchesNotToldApartError extends Error {
+  override readonly name = 'BatchesNotToldApartError';
+  readonly code = 'batches_not_told_apart';
+
+  constructor(cause: unknown) {
+    super('the server does not tell the batches of a group apart', { cause });
+  }
+}
+
 /** Names of SQLSTATEs. Source: PostgreSQL documentation, appendix A. */
 const SERIALIZATION_FAILURE = '40001';
 const DEADLOCK_DETECTED = '40P01';
@@ -42,6 +55,8 @@ const OUT_OF_MEMORY = '53200';
 const CHECK_VIOLATION = '23514';
 /** A value that is too long for an index, for example. */
 const PROGRAM_LIMIT_EXCEEDED = '54000';
+/** Also what an extension answers where it has no better one. */
+const INTERNAL_ERROR = 'XX000';
 
 const CONTENTION = new Set([
   SERIALIZATION_FAILURE,
@@ -59,7 +74,7 @@ const DATA_CLASSES = new Set(['22', '23', '44', 'P0']);
 
 export function failureKind(cause: unknown): FailureKind {
   if (cause instanceof LedgerChangedError) return 'contention';
-  if (isOurFault(cause)) return 'data';
+  if (isOurFault(cause) || cause instanceof BatchesNotToldApartError) return 'data';
   const state = sqlState(cause);
   if (state === undefined) return 'unavailable';
   if (CONTENTION.has(state)) return 'contention';
@@ -85,6 +100,10 @@ export function isAnswer(cause: unknown): boolean {
  */
 export function isCheckViolation(cause: unknown): boolean {
   return sqlState(cause) === CHECK_VIOLATION;
+}
+
+export function isInternalError(cause: unknown): boolean {
+  return sqlState(cause) === INTERNAL_ERROR;
 }
 
 /** For logs and answers: the SQLSTATE or error code and the message. Neither holds a password. */

@@ -11,7 +11,7 @@ import type { StoreBatch } from '../queue/delivery.ts';
 import { eachInstant } from './postgres-arrays.ts';
 import { failureDetail, failureKind, isAnswer, isCheckViolation } from './postgres-failure.ts';
 import { TICK_TABLES, type TickTable } from './postgres-rows.ts';
-import { ADVISORY_LOCK, type Layout, layoutOf } from './postgres-schema.ts';
+import { ADVISORY_LOCK, FIND_TIMESCALE, type Layout, layoutOf } from './postgres-schema.ts';
 import { inTransaction, type Session, type TransactionLimits } from './postgres-session.ts';
 
 const DAY_MS = 86_400_000;
@@ -155,14 +155,11 @@ export class Partitions {
   async expire(session: Session, limits: TransactionLimits, nowMs: number): Promise<void> {
     const { retentionDays } = this.#options;
     if (retentionDays === undefined) return;
+    const oldest = this.#oldestDay(nowMs);
     if (this.#layout === 'hypertables') {
-      const before = new Date(this.#oldestDay(nowMs) * DAY_MS);
-      for (const table of TICK_TABLES) {
-        await session.query('SELECT drop_chunks($1::regclass, $2::timestamptz)', [table, before]);
-      }
+      for (const table of TICK_TABLES) await this.#dropChunks(session, limits, table, oldest);
       return;
     }
-    const oldest = this.#oldestDay(nowMs);
     for (const table of TICK_TABLES) {
       for (const day of this.#settled[table]) {
         if (day < oldest) await this.#drop(session, table, day);
@@ -215,11 +212,25 @@ export class Partitions {
     }
   }
 
+  /** All of them or none; a chunk that is in use holds up the others too, until the next time. */
+  async #dropChunks(session: Session, limits: TransactionLimits, table: TickTable, oldest: number): Promise<void> {
+    try {
+      // Readers and writers of a chunk wait behind whoever waits to drop it.
+      await inTransaction(session, { ...limits, lockMs: ATTACH_LIMITS.lockMs }, async () => {
+        if (!(await takeRetention(session))) return;
+        await session.query(FIND_TIMESCALE);
+        await session.query('SELECT drop_chunks($1::regclass, $2::timestamptz)', [table, new Date(oldest * DAY_MS)]);
+      });
+    } catch (cause) {
+      if (!isAnswer(cause)) throw cause;
+      this.#options.onEvent('warn', 'partition_not_dropped', `${table}: ${failureDetail(cause)}`);
+    }
+  }
+
   /** Deletes a part of what is too old; true when there may be more. */
   async #trimDefault(session: Session, limits: TransactionLimits, table: TickTable, oldest: number): Promise<boolean> {
     return inTransaction(session, limits, async () => {
-      const { rows } = await session.query('SELECT pg_try_advisory_xact_lock($1) AS mine', [ADVISORY_LOCK.retention]);
-      if (rows[0]!['mine'] !== true) return false;
+      if (!(await takeRetention(session))) return false;
       const { rowCount } = await session.query(
         `DELETE FROM ${table}_default WHERE (provider, symbol, ts, ts_ns, id) IN
            (SELECT provider, symbol, ts, ts_ns, id FROM ${table}_default WHERE ts < $1 LIMIT ${EXPIRE_MAX_ROWS})`,
@@ -228,4 +239,10 @@ export class Partitions {
       return rowCount === EXPIRE_MAX_ROWS;
     });
   }
+}
+
+/** Whether retention is this pod's to the end of the transaction, and no other's. */
+async function takeRetention(session: Session): Promise<boolean> {
+  const { rows } = await session.query('SELECT pg_try_advisory_xact_lock($1) AS mine', [ADVISORY_LOCK.retention]);
+  return rows[0]!['mine'] === true;
 }

@@ -65,8 +65,22 @@ const DEFAULT_PARTITIONS = `
   CREATE INDEX trades_default_by_ts ON trades_default (ts);
   CREATE INDEX quotes_default_by_ts ON quotes_default (ts);`;
 
-/** Not covered by a test: no TimescaleDB could be had. Source: its documentation of create_hypertable. */
+/**
+ * TimescaleDB may be installed into any schema, which then is searched last, for this transaction. Only for within a
+ * transaction; without the extension nothing happens.
+ */
+export const FIND_TIMESCALE = `
+  SELECT set_config('search_path',
+    concat_ws(', ', nullif(current_setting('search_path'), ''), quote_ident(nspname)), true)
+  FROM pg_extension JOIN pg_namespace AS n ON n.oid = extnamespace WHERE extname = 'timescaledb'`;
+
+/**
+ * By the older of the two interfaces, which every version 2 has, up to 2.27 as read; `by_range` came with 2.13. Tested
+ * with a stand-in for the extension (test/support/timescaledb-stand-in.sql); a real TimescaleDB it has not met.
+ * Source: sql/ddl_api.sql of timescale/timescaledb, and its documentation of create_hypertable.
+ */
 const HYPERTABLES = `
+  ${FIND_TIMESCALE};
   SELECT create_hypertable('trades', 'ts', chunk_time_interval => interval '1 day', create_default_indexes => false);
   SELECT create_hypertable('quotes', 'ts', chunk_time_interval => interval '1 day', create_default_indexes => false);`;
 

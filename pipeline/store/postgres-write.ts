@@ -7,7 +7,7 @@ import { placesOf } from '../contract/columns.ts';
 import type { Rejection } from '../contract/answer.ts';
 import type { BatchResult, StoreBatch } from '../queue/delivery.ts';
 import { insertDeadLetters, removeDeadLetters } from './postgres-dead-letters.ts';
-import { LedgerChangedError } from './postgres-failure.ts';
+import { BatchesNotToldApartError, isInternalError, LedgerChangedError } from './postgres-failure.ts';
 import { batchPlaces, INSERT_TICKS, quoteRows, storedByBatch, type TickRows, tradeRows } from './postgres-rows.ts';
 import type { Session } from './postgres-session.ts';
 
@@ -172,7 +172,11 @@ async function insertRows(session: Session, rows: TickRows, origin: Origin, stor
     stored[batchOf[0]!.batch]! += rowCount!;
   } else if (rowCount !== 0) {
     const places = batchPlaces(rows);
-    const counted = await session.query(storedByBatch(table), [...key, places, storedAt, origin.pod]);
+    const counted = await session
+      .query(storedByBatch(table), [...key, places, storedAt, origin.pod])
+      .catch((cause: unknown) => {
+        throw isInternalError(cause) ? new BatchesNotToldApartError(cause) : cause;
+      });
     for (const row of counted.rows) stored[Number(row['batch'])]! += Number(row['stored']);
   }
 }

@@ -36,6 +36,8 @@ describe('a failure', () => {
     ['25006', 'unavailable'],
     ['28P01', 'unavailable'],
     ['42P01', 'unavailable'],
+    ['XX000', 'unavailable'],
+    ['TS503', 'unavailable'],
   ])('with SQLSTATE %s is one of %s', (code, kind) => {
     expect(failureKind(answer(code))).toBe(kind);
   });

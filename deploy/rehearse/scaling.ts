@@ -129,8 +129,8 @@ async function play(
   profile: Profile,
   { capacityTicksPerSecond, pace, onSync }: ScalingOptions,
 ): Promise<Pick<ScalingResult, 'timeline' | 'verdict'>> {
-  const { deployment, prometheus, store, edgeUrl, credential } = stage;
-  const live = new LiveScaler(scaler, prometheus!);
+  const { deployment, prometheus, store, edgeUrl, credential, readScaling } = stage;
+  const live = new LiveScaler(scaler, prometheus!, readScaling);
   deployment.scaleTo(scaler.min);
   await deployment.whenReady(scaler.min);
   await scraped(prometheus!);

@@ -12,8 +12,10 @@ import { type PrometheusServer, startPrometheus, type TargetGroup } from '../loc
 import { bundleWorker, startWorkerd } from '../local/workerd.ts';
 import type { Credential } from '../replay/pusher.ts';
 import { seededRandom } from '../replay/shuffle.ts';
+import { SCALING_PATH } from '../simulate/metrics-api.ts';
 import { Deployment } from './deployment.ts';
 import { STORE_RATE_SETTING } from './paced-store.ts';
+import type { ReadScaling } from './scaler.ts';
 import { Service } from './service.ts';
 import { openStore, type SharedStore, type StoreKind } from './store.ts';
 
@@ -21,6 +23,8 @@ export const PROVIDER = 'ibkr';
 const PACED_STORE = new URL('paced-store.ts', import.meta.url).href;
 /** The shipped queue of 10,000 ticks for the shipped C of 2,000 ticks/s. */
 const QUEUE_SECONDS = 5;
+/** KEDA's `KEDA_HTTP_DEFAULT_TIMEOUT`, default. */
+const KEDA_HTTP_TIMEOUT_MS = 3_000;
 
 export interface StageOptions {
   /** C: what each pod's store is held to. */
@@ -35,6 +39,8 @@ export interface StageOptions {
 
 export interface Stage extends AsyncDisposable {
   readonly edgeUrl: string;
+  /** What the edge tells KEDA. */
+  readonly readScaling: ReadScaling;
   readonly credential: Credential;
   readonly store: SharedStore;
   readonly service: Service;
@@ -103,6 +109,7 @@ export async function setStage(options: StageOptions): Promise<Stage> {
   const all = started.move();
   return {
     edgeUrl: edge.url,
+    readScaling: scalingReader(edge.url, secrets.scalingToken),
     credential: { secret: secrets.provider },
     store,
     service,
@@ -130,6 +137,18 @@ function podSettings(
 function startDelays({ podStartSeconds: [from, to], seed }: StageOptions): () => number {
   const random = seededRandom(`${seed}/pod-start`);
   return () => 1000 * (from + random() * (to - from));
+}
+
+/** As KEDA asks: an answer in time and of status 200, or none. */
+function scalingReader(edgeUrl: string, token: string): ReadScaling {
+  return async () => {
+    const response = await fetch(new URL(SCALING_PATH, edgeUrl), {
+      headers: { authorization: `Bearer ${token}` },
+      signal: AbortSignal.timeout(KEDA_HTTP_TIMEOUT_MS),
+    });
+    if (!response.ok) throw new Error(`${SCALING_PATH} answered ${response.status}`);
+    return response.json();
+  };
 }
 
 function hostOf(url: string): string {

@@ -1,15 +1,21 @@
 /**
  * What KEDA hands to the HPA at each sync: every trigger asked, the formula applied, failures counted, the fallback
- * put in their place. Knows no pods; Prometheus is asked through a function that may fail.
+ * put in their place. Knows no pods; Prometheus and the edge are asked through functions that may fail.
  * Source: pkg/scaling/scale_handler.go, pkg/fallback, pkg/scaling/modifiers of KEDA 2.20.
  */
 
 import type { MetricReading } from './hpa.ts';
 import type { Fallback, Scaler, Trigger } from './manifest.ts';
+import type { EdgeFigure } from './metrics-api.ts';
 import type { PromNode } from './promql-parse.ts';
 
-/** Answers an instant query with the values of its result vector; undefined when there is no answer at all. */
-export type Ask = (query: PromNode, atSeconds: number) => readonly number[] | undefined;
+/** Who is asked at each sync. Undefined: there is no answer at all. */
+export interface Sources {
+  /** Answers an instant query with the values of its result vector. */
+  prometheus: (query: PromNode, atSeconds: number) => readonly number[] | undefined;
+  /** What the edge says of itself at this instant: KEDA keeps no answer from before. */
+  edge: (figure: EdgeFigure) => number | undefined;
+}
 
 /** What the cron trigger says outside of its window. */
 const CRON_CLOSED = 1;
@@ -24,9 +30,9 @@ export class Keda {
   }
 
   /** One metric per trigger, or the composite alone. */
-  read(ask: Ask, specReplicas: number, nowEpochSeconds: number): MetricReading[] {
+  read(sources: Sources, specReplicas: number, nowEpochSeconds: number): MetricReading[] {
     const { triggers, composite } = this.#scaler;
-    const values = triggers.map((trigger) => this.#value(trigger, ask, nowEpochSeconds));
+    const values = triggers.map((trigger) => this.#value(trigger, sources, nowEpochSeconds));
     if (composite === undefined) {
       return triggers.map((trigger, at) => {
         const { metricType: type, threshold: target } = trigger;
@@ -43,8 +49,8 @@ export class Keda {
     return [{ type, target, value: Number.isFinite(value) ? value : undefined }];
   }
 
-  #value(trigger: Trigger, ask: Ask, nowEpochSeconds: number): number | undefined {
-    const value = valueOf(trigger, ask, nowEpochSeconds);
+  #value(trigger: Trigger, sources: Sources, nowEpochSeconds: number): number | undefined {
+    const value = valueOf(trigger, sources, nowEpochSeconds);
     this.#failures.set(trigger, value === undefined ? (this.#failures.get(trigger) ?? 0) + 1 : 0);
     return value;
   }
@@ -60,10 +66,11 @@ export class Keda {
   }
 }
 
-function valueOf({ source }: Trigger, ask: Ask, nowEpochSeconds: number): number | undefined {
+function valueOf({ source }: Trigger, { prometheus, edge }: Sources, nowEpochSeconds: number): number | undefined {
   if (source.kind === 'cron') return source.window.isActive(nowEpochSeconds) ? source.desiredReplicas : CRON_CLOSED;
+  if (source.kind === 'metrics-api') return edge(source.figure);
   // KEDA asks for the state at a whole second.
-  const answer = ask(source.query, Math.floor(nowEpochSeconds));
+  const answer = prometheus(source.query, Math.floor(nowEpochSeconds));
   if (answer === undefined || answer.length > 1) return undefined;
   const [value] = answer;
   if (value !== undefined && Number.isFinite(value)) return value;

@@ -7,6 +7,7 @@ import { BEHAVIOR_DEFAULT, type Behavior, type Policy, type Rules } from './hpa.
 import { type Formula, parseFormula } from './formula.ts';
 import { metricsOf, parsePromql, type PromNode } from './promql-parse.ts';
 import { type CronWindow, parseCronWindow } from './cron.ts';
+import { type EdgeFigure, parseMetricsApi } from './metrics-api.ts';
 
 export interface Trigger {
   name: string;
@@ -14,6 +15,7 @@ export interface Trigger {
   threshold: number;
   source:
     | { kind: 'prometheus'; query: PromNode; queryText: string; isEmptyZero: boolean }
+    | { kind: 'metrics-api'; figure: EdgeFigure }
     | { kind: 'cron'; window: CronWindow; desiredReplicas: number };
 }
 
@@ -96,13 +98,21 @@ function checkNames(formula: Formula, triggers: readonly Trigger[]): void {
 }
 
 function readTrigger(trigger: unknown, where: string, metrics: ReadonlySet<string>): Trigger {
-  const { type, name = '', metricType = 'AverageValue', metadata } = fields(trigger, where);
+  const given = fields(trigger, where);
+  const { type, name = '', metricType = 'AverageValue', metadata, authenticationRef } = given;
   const meta = fields(metadata, `${where}.metadata`);
   if (metricType !== 'AverageValue' && metricType !== 'Value') throw new Error(`${where}.metricType is not known here`);
+  // It would answer the HPA with what KEDA had read before.
+  if (given['useCachedMetrics'] === true) throw new Error(`${where}.useCachedMetrics is not known here`);
   const shared = { name: text(name, `${where}.name`), metricType } as const;
   if (type === 'cron') {
     const desiredReplicas = number(Number(meta['desiredReplicas']), `${where}.metadata.desiredReplicas`);
     return { ...shared, threshold: 1, source: { kind: 'cron', window: parseCronWindow(meta, where), desiredReplicas } };
+  }
+  if (type === 'metrics-api') {
+    const figure = parseMetricsApi(meta, authenticationRef, where);
+    const threshold = number(Number(meta['targetValue']), `${where}.metadata.targetValue`);
+    return { ...shared, threshold, source: { kind: 'metrics-api', figure } };
   }
   if (type !== 'prometheus') throw new Error(`${where}: a trigger of type ${String(type)} is not known here`);
   const queryText = text(meta['query'], `${where}.metadata.query`);

@@ -55,13 +55,20 @@ function documentsOf(file: string): Mapping[] {
     .filter((document) => document !== null);
 }
 
-/** Every object of a Kustomize folder, custom resources patched; patches of other kinds are left out. */
-function buildFolder(folder: string): Mapping[] {
+/**
+ * Every object of a Kustomize folder, custom resources patched; patches of other kinds are left out. A component
+ * changes the objects of whoever includes it, before its own patches do.
+ */
+function buildFolder(folder: string, including: readonly Mapping[] = []): Mapping[] {
   const kustomization = fields(parse(readFileSync(join(folder, 'kustomization.yaml'), 'utf8')), 'kustomization');
-  const documents = listOf(kustomization['resources']).flatMap((entry) => {
+  const resources = listOf(kustomization['resources']).flatMap((entry) => {
     const path = join(folder, text(entry, 'resources'));
     return statSync(path).isDirectory() ? buildFolder(path) : documentsOf(path);
   });
+  const documents = listOf(kustomization['components']).reduce<Mapping[]>(
+    (built, entry) => buildFolder(join(folder, text(entry, 'components')), built),
+    [...including, ...resources],
+  );
   for (const entry of listOf(kustomization['patches'])) {
     const { path, patch, target } = fields(entry, 'patches');
     const source = patch === undefined ? readFileSync(join(folder, text(path, 'patches.path')), 'utf8') : patch;

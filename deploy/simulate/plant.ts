@@ -7,6 +7,7 @@ import { Throttle } from '../../pipeline/backpressure/throttle.ts';
 import type { Budget } from '../../pipeline/backpressure/token-bucket.ts';
 import { LEVEL_NUMBER, RATE_SCALE } from '../../pipeline/contract/level.ts';
 import { Circuit, type CircuitState } from '../../pipeline/sink/circuit.ts';
+import type { EdgeFigure } from './metrics-api.ts';
 import type { Exposed } from './prometheus.ts';
 
 export const STEP_SECONDS = 0.5;
@@ -137,13 +138,23 @@ export class Plant {
     }
   }
 
+  /** What the edge says of itself, to whoever asks it now. */
+  edgeFigures(): Readonly<Record<EdgeFigure, number>> {
+    const demand = this.#arrivals.ticksPerSecond;
+    return {
+      'total.demandTicksPerSecond': demand,
+      'total.outstandingTicks': this.heldTicks,
+      'total.oldestOutstandingSeconds': demand > 0 ? this.heldTicks / demand : 0,
+    };
+  }
+
   edgeMetrics(): Exposed[] {
     const labels = OF_PROVIDER;
-    const demand = this.#arrivals.ticksPerSecond;
+    const figures = this.edgeFigures();
     return [
-      { metric: 'edge_demand_ticks_per_second', labels, read: () => demand },
-      { metric: 'edge_outstanding_ticks', labels, read: () => this.heldTicks },
-      { metric: 'edge_oldest_outstanding_seconds', labels, read: () => (demand > 0 ? this.heldTicks / demand : 0) },
+      { metric: 'edge_demand_ticks_per_second', labels, read: () => figures['total.demandTicksPerSecond'] },
+      { metric: 'edge_outstanding_ticks', labels, read: () => figures['total.outstandingTicks'] },
+      { metric: 'edge_oldest_outstanding_seconds', labels, read: () => figures['total.oldestOutstandingSeconds'] },
     ];
   }
 

@@ -25,7 +25,7 @@ export interface Profile {
   turns: number;
   storeAway?: Event;
   storeSlow?: Event;
-  /** `prometheus`: queries get no answer; `targets`: they find nothing. */
+  /** `prometheus`: queries get no answer; `targets`: they find nothing, and the edge does not answer KEDA either. */
   metricsLost?: Event & { what: 'prometheus' | 'targets' };
   /** Wall clock at its beginning, for schedules. */
   startsAt: string;

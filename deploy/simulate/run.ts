@@ -4,7 +4,7 @@
  */
 
 import { Hpa, SYNC_SECONDS } from './hpa.ts';
-import { type Ask, Keda } from './keda.ts';
+import { Keda, type Sources } from './keda.ts';
 import { metricsRead, type Scaler } from './manifest.ts';
 import { Plant, type Pod, STEP_SECONDS, type Store } from './plant.ts';
 import type { Event, Profile } from './profiles.ts';
@@ -64,11 +64,14 @@ export function run(profile: Profile, load: Float64Array, setup: Setup, random: 
     scrapes.run(plant, ready, lost === 'targets', now);
     if (now >= nextSyncSeconds) {
       nextSyncSeconds += SYNC_SECONDS;
-      const ask: Ask = (query, atEpochSeconds) =>
-        lost === 'prometheus'
-          ? undefined
-          : prometheus.query(query, atEpochSeconds - zeroEpochSeconds).map(({ value }) => value);
-      const metrics = keda.read(ask, replicas, zeroEpochSeconds + now);
+      const sources: Sources = {
+        prometheus: (query, atEpochSeconds) =>
+          lost === 'prometheus'
+            ? undefined
+            : prometheus.query(query, atEpochSeconds - zeroEpochSeconds).map(({ value }) => value),
+        edge: (figure) => (lost === 'targets' ? undefined : plant.edgeFigures()[figure]),
+      };
+      const metrics = keda.read(sources, replicas, zeroEpochSeconds + now);
       const pods = { spec: replicas, status: plant.replicas, ready: ready.length };
       replicas = hpa.sync(metrics, pods, now);
       plant.scaleTo(replicas, now);

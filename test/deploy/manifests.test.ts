@@ -16,6 +16,16 @@ const run = promisify(execFile);
 const FLAGGER = resolve('test/deploy/flagger.ts');
 const EXPECTED_KINDS = ['Deployment', 'NetworkPolicy', 'PodDisruptionBudget', 'ScaledObject', 'ServiceAccount'];
 
+/** Overlays whose scaler asks the edge itself. */
+const READS_THE_EDGE = new Set(['deploy/overlays/steady', 'deploy/overlays/market-open']);
+
+interface Trigger {
+  name: string;
+  type: string;
+  metadata: { url?: string };
+  authenticationRef?: { name: string };
+}
+
 /** Of each kind, the module that has its type and, for all but Flagger, its validator. */
 const SCHEMAS: Readonly<Record<string, string>> = {
   'apps/v1 Deployment': 'kubernetes-models/apps/v1/Deployment',
@@ -24,6 +34,7 @@ const SCHEMAS: Readonly<Record<string, string>> = {
   'policy/v1 PodDisruptionBudget': 'kubernetes-models/policy/v1/PodDisruptionBudget',
   'networking.k8s.io/v1 NetworkPolicy': 'kubernetes-models/networking.k8s.io/v1/NetworkPolicy',
   'keda.sh/v1alpha1 ScaledObject': '@kubernetes-models/keda/keda.sh/v1alpha1/ScaledObject',
+  'keda.sh/v1alpha1 TriggerAuthentication': '@kubernetes-models/keda/keda.sh/v1alpha1/TriggerAuthentication',
   'argoproj.io/v1alpha1 Rollout': '@kubernetes-models/argo-rollouts/argoproj.io/v1alpha1/Rollout',
   'argoproj.io/v1alpha1 AnalysisTemplate': '@kubernetes-models/argo-rollouts/argoproj.io/v1alpha1/AnalysisTemplate',
   'monitoring.coreos.com/v1 ServiceMonitor':
@@ -127,6 +138,36 @@ describe.skipIf(lacksKubectl)('kubectl kustomize', () => {
     ]);
     scaled.spec['maxReplicaCount'] = '10';
     expect(await complaintOf(scaled)).toContain('maxReplicaCount');
+  });
+
+  it.each(FOLDERS)(
+    'of %s has for each trigger with a token the object that takes it from the Secret of the pods',
+    (path) => {
+      const manifests = built.get(path)!;
+      const { spec } = manifests.find(({ kind }) => kind === 'ScaledObject')!;
+      const asking = (spec['triggers'] as Trigger[]).filter(({ type }) => type === 'metrics-api');
+      expect(asking).toHaveLength(READS_THE_EDGE.has(path) ? 2 : 0);
+      for (const { name, authenticationRef } of asking) {
+        const named = manifests.find(
+          ({ kind, metadata }) => kind === 'TriggerAuthentication' && metadata.name === authenticationRef?.name,
+        );
+        // Seen failing with another key of the Secret, and with another name of the object.
+        expect(named?.spec, name).toEqual({
+          secretTargetRef: [{ parameter: 'token', name: 'mdp-pipeline', key: 'scaling-token' }],
+        });
+      }
+    },
+  );
+
+  it.each([...READS_THE_EDGE])('of %s asks the host at the edge that Prometheus scrapes', (path) => {
+    const manifests = built.get(path)!;
+    const { spec } = manifests.find(({ kind }) => kind === 'ScaledObject')!;
+    const urls = (spec['triggers'] as Trigger[]).flatMap(({ metadata: { url } }) => url ?? []);
+    const scrape = manifests.find(({ kind }) => kind === 'ScrapeConfig')!.spec as unknown as {
+      staticConfigs: { targets: string[] }[];
+    };
+    const [host] = scrape.staticConfigs[0]!.targets;
+    expect(new Set(urls)).toEqual(new Set([`https://${host}/v1/scaling`]));
   });
 
   it.each(FOLDERS)('of %s gives the ScaledObject that the simulator reads', (path) => {

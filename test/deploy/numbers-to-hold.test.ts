@@ -11,7 +11,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { runAligned, type Spread, type Spreads } from '../../deploy/simulate/figures.ts';
 import { parseFormula } from '../../deploy/simulate/formula.ts';
 import { readScaler, type Scaler } from '../../deploy/simulate/manifest.ts';
-import { fewestReplicas, uselessPodSeconds } from '../../deploy/simulate/measure.ts';
+import { fewestReplicas, maxDelaySeconds, uselessPodSeconds } from '../../deploy/simulate/measure.ts';
 import { readManifests } from '../../deploy/simulate/overlay.ts';
 import { METRICS } from '../../deploy/simulate/plant.ts';
 import { PROFILES } from '../../deploy/simulate/profiles.ts';
@@ -68,9 +68,8 @@ function scalerOf(path: string): Scaler {
   return readScaler(readManifests(path).scaledObject, METRICS);
 }
 
-/** In whole seconds, as the table of the numbers has them: a step of half a second alone makes 27.4 of 27.1. */
 function worst(spreads: Spreads, figure: string): number {
-  return Math.round(spreads.get(figure)!.worst);
+  return spreads.get(figure)!.worst;
 }
 
 describe('the shipped scaling', () => {
@@ -192,7 +191,7 @@ function play(profile: string, scaler: Scaler, scrapeIntervalSeconds: number): T
 describe('what holds the numbers', () => {
   it('is the gate: without it an outage adds pods that help nobody', () => {
     const steady = scalerOf(STEADY);
-    const formula = parseFormula('demand + backlog / 60');
+    const formula = parseFormula('demand + edge_demand + (backlog + edge_backlog) / 60');
     const triggers = steady.triggers.filter(({ name }) => name !== 'store_ok');
     const ungated = { ...steady, triggers, composite: { ...steady.composite!, formula } };
     expect(
@@ -200,10 +199,19 @@ describe('what holds the numbers', () => {
     ).toBeGreaterThan(100);
   });
 
+  it('is the edge that is asked itself: by scrapes alone a load that comes at once waits longer', () => {
+    const [steady, base] = [scalerOf(STEADY), scalerOf(BASE)];
+    const scraped = { ...steady, triggers: base.triggers, composite: base.composite };
+    const [byScrapes, itself] = [scraped, steady].map((scaler) =>
+      Math.max(...play('constant', scaler, 5).map((run) => maxDelaySeconds(run))),
+    );
+    expect(byScrapes).toBeGreaterThan(itself! + 1);
+  });
+
   it('is ignoreNullValues "false": without it lost metrics are no load, and the pods go', () => {
     const base = scalerOf(BASE);
     const triggers = base.triggers.map((trigger) =>
-      trigger.source.kind === 'cron' ? trigger : { ...trigger, source: { ...trigger.source, isEmptyZero: true } },
+      trigger.source.kind === 'prometheus' ? { ...trigger, source: { ...trigger.source, isEmptyZero: true } } : trigger,
     );
     const after = { atSeconds: 600, untilSeconds: 1_200 };
     const runs = play('metrics-lost', { ...base, triggers }, 5);

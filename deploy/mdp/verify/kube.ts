@@ -182,7 +182,7 @@ async function checkMonitor(kubectl: Kubectl): Promise<Result> {
   );
 }
 
-/** Of the ScaledObject in the cluster; undefined when there is none. */
+/** What the ScaledObject in the cluster asks of Prometheus; undefined when there is none. */
 export async function scalerQueries(kubectl: Kubectl): Promise<Map<string, string> | undefined> {
   const scaler = await kubectl.get('scaledobject', SCALED_OBJECT);
   if (!scaler.ok) return undefined;
@@ -224,7 +224,8 @@ async function checkScaledObject(kubectl: Kubectl, limits: () => Iterable<Limits
     );
   }
   if (conditions.get('Fallback')?.['status'] === 'True') {
-    const next = 'The fallback holds the number of pods: Prometheus does not answer KEDA, or the store is away.';
+    const next =
+      'The fallback holds the number of pods: Prometheus or the edge does not answer KEDA, or the store is away.';
     return fail('kube.scaledobject', `${fact}, Fallback True`, next, 'pipelinescalerblind');
   }
   return pass('kube.scaledobject', fact);

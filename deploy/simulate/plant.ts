@@ -15,6 +15,10 @@ export const STEP_SECONDS = 0.5;
 export const QUEUE_CAPACITY_TICKS = 10_000;
 /** How far demand is looked back at, by the edge and the pods. */
 const DEMAND_WINDOW_SECONDS = 20;
+/** The edge leaves isolates three seconds to report, and counts whole ones. */
+const EDGE_SETTLE_SECONDS = 3.5;
+/** It asks its outboxes no more often. */
+const EDGE_ASK_SECONDS = 5;
 /** Group commits a second and pod. */
 const WRITES_PER_SECOND = 10;
 const WRITE_BUCKETS_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
@@ -53,16 +57,26 @@ export interface Store {
   ticksPerSecond: number;
 }
 
-/** Ticks of the last 20 seconds, step by step. */
+/** Ticks of 20 seconds, which ended `settleSeconds` ago, step by step. */
 class Window {
-  readonly #steps: number[] = Array.from({ length: DEMAND_WINDOW_SECONDS / STEP_SECONDS }, () => 0);
+  readonly #steps: number[];
+  readonly #settleSteps: number;
   #at = 0;
   #sum = 0;
 
+  constructor(settleSeconds = 0) {
+    this.#settleSteps = settleSeconds / STEP_SECONDS;
+    const steps = DEMAND_WINDOW_SECONDS / STEP_SECONDS + this.#settleSteps;
+    this.#steps = Array.from({ length: steps }, () => 0);
+  }
+
   add(ticks: number): void {
-    this.#sum += ticks - this.#steps[this.#at]!;
+    const { length } = this.#steps;
+    const oldest = this.#steps[this.#at]!;
     this.#steps[this.#at] = ticks;
-    this.#at = (this.#at + 1) % this.#steps.length;
+    const settled = this.#steps[(this.#at - this.#settleSteps + length) % length]!;
+    this.#sum += settled - oldest;
+    this.#at = (this.#at + 1) % length;
   }
 
   get ticksPerSecond(): number {
@@ -78,7 +92,8 @@ export class Plant {
   storedTicks = 0;
   heldTicks = 0;
   #made = 0;
-  readonly #arrivals = new Window();
+  readonly #arrivals = new Window(EDGE_SETTLE_SECONDS);
+  #asked = { atSeconds: Number.NEGATIVE_INFINITY, heldTicks: 0 };
   readonly #random: () => number;
   readonly #podStartSeconds: readonly [number, number];
 
@@ -139,18 +154,22 @@ export class Plant {
   }
 
   /** What the edge says of itself, to whoever asks it now. */
-  edgeFigures(): Readonly<Record<EdgeFigure, number>> {
+  edgeFigures(nowSeconds: number): Readonly<Record<EdgeFigure, number>> {
+    if (nowSeconds - this.#asked.atSeconds >= EDGE_ASK_SECONDS) {
+      this.#asked = { atSeconds: nowSeconds, heldTicks: this.heldTicks };
+    }
+    const { heldTicks } = this.#asked;
     const demand = this.#arrivals.ticksPerSecond;
     return {
       'total.demandTicksPerSecond': demand,
-      'total.outstandingTicks': this.heldTicks,
-      'total.oldestOutstandingSeconds': demand > 0 ? this.heldTicks / demand : 0,
+      'total.outstandingTicks': heldTicks,
+      'total.oldestOutstandingSeconds': demand > 0 ? heldTicks / demand : 0,
     };
   }
 
-  edgeMetrics(): Exposed[] {
+  edgeMetrics(nowSeconds: number): Exposed[] {
     const labels = OF_PROVIDER;
-    const figures = this.edgeFigures();
+    const figures = this.edgeFigures(nowSeconds);
     return [
       { metric: 'edge_demand_ticks_per_second', labels, read: () => figures['total.demandTicksPerSecond'] },
       { metric: 'edge_outstanding_ticks', labels, read: () => figures['total.outstandingTicks'] },

@@ -69,7 +69,7 @@ export function run(profile: Profile, load: Float64Array, setup: Setup, random: 
           lost === 'prometheus'
             ? undefined
             : prometheus.query(query, atEpochSeconds - zeroEpochSeconds).map(({ value }) => value),
-        edge: (figure) => (lost === 'targets' ? undefined : plant.edgeFigures()[figure]),
+        edge: (figure) => (lost === 'targets' ? undefined : plant.edgeFigures(now)[figure]),
       };
       const metrics = keda.read(sources, replicas, zeroEpochSeconds + now);
       const pods = { spec: replicas, status: plant.replicas, ready: ready.length };
@@ -128,7 +128,7 @@ class Scrapes {
 
   run(plant: Plant, ready: readonly Pod[], isFailing: boolean, nowSeconds: number): void {
     if (this.#nextSeconds.size > ready.length + 1 || plant.pods.length > ready.length) this.#forgetAllBut(ready);
-    this.#scrape(EDGE, () => plant.edgeMetrics(), isFailing, nowSeconds);
+    this.#scrape(EDGE, () => plant.edgeMetrics(nowSeconds), isFailing, nowSeconds);
     for (const pod of ready) this.#scrape(pod.name, () => plant.podMetrics(pod), isFailing, nowSeconds);
   }
 

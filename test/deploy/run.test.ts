@@ -37,12 +37,12 @@ const ASKS_THE_EDGE: Scaler = readScaler(
   METRICS,
 );
 
-/** 5 pods' worth, which ends in the instant in which something is lost. */
+/** 5.5 pods' worth, which ends in the instant in which something is lost. */
 function playLoss(what: 'prometheus' | 'targets'): Timeline {
   const [any] = PROFILES;
   const profile: Profile = { ...any!, durationSeconds: DURATION_SECONDS, replicas: 7, metricsLost: { ...LOST, what } };
   const load = Float64Array.from({ length: DURATION_SECONDS / STEP_SECONDS }, (_, step) =>
-    step * STEP_SECONDS < LOST.atSeconds ? 5 : 0.1,
+    step * STEP_SECONDS < LOST.atSeconds ? 5.5 : 0.1,
   );
   const setup = {
     scaler: ASKS_THE_EDGE,

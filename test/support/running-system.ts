@@ -6,6 +6,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { freePorts } from '../../deploy/local/free-ports.ts';
 import { type RunningPod, startPod } from '../../deploy/local/pod.ts';
 import { startSystem } from '../../deploy/local/system.ts';
 import type { EdgeObject, RunningWorkerd } from '../../deploy/local/workerd.ts';
@@ -86,12 +87,13 @@ export class RunningSystem implements AsyncDisposable {
     const credentials = Object.entries(providers).map(([name, { secret, token }]) => {
       return [name, { secrets: [secret], tokens: [tokenHash(token)] }];
     });
+    const [podPort] = (await freePorts(1)) as [number]; // it is its own also between two pods
     try {
       const started = await startSystem({
         edgePort: 0,
         edgeSecret,
         providerCredentials: JSON.stringify(Object.fromEntries(credentials)),
-        podSettings: { ...environment, ...podSettings(directory, 0) },
+        podSettings: { ...environment, ...podSettings(directory, podPort) },
         without,
         onLog: (from, line) => from === 'pod' && log.push(line),
       });

@@ -11,6 +11,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { freePorts } from '../../deploy/local/free-ports.ts';
 
 const require = createRequire(import.meta.url);
 const ENTRY = fileURLToPath(new URL('status-edge-entry.ts', import.meta.url));
@@ -44,18 +45,20 @@ export class StatusEdge implements AsyncDisposable {
   url = '';
   log = '';
   readonly #directory: string;
+  readonly #port: number;
   readonly #bindings: Record<string, string>;
   #child: ChildProcess | undefined;
-  #port = 0;
 
-  private constructor(directory: string, bindings: Record<string, string>) {
+  private constructor(directory: string, port: number, bindings: Record<string, string>) {
     this.#directory = directory;
+    this.#port = port;
     this.#bindings = bindings;
   }
 
   static async start(settings: StatusEdgeSettings): Promise<StatusEdge> {
     const directory = await mkdtemp(join(tmpdir(), 'mdp-status-'));
-    const edge = new StatusEdge(directory, {
+    const [port] = (await freePorts(1)) as [number]; // it is its own also while workerd is dead
+    const edge = new StatusEdge(directory, port, {
       CLUSTER_URL: settings.clusterUrl,
       EDGE_SECRET: settings.edgeSecret,
       PROVIDER_CREDENTIALS: '{"ibkr":{"tokens":["sha256:' + 'ab'.repeat(32) + '"]}}',
@@ -105,8 +108,7 @@ export class StatusEdge implements AsyncDisposable {
       }
       return ended;
     })();
-    this.#port = await Promise.race([listening, ended]);
-    this.url = `http://127.0.0.1:${this.#port}`;
+    this.url = `http://127.0.0.1:${await Promise.race([listening, ended])}`;
   }
 
   /** SIGKILL, as a power cut would; then {@link run} again. */

@@ -7,6 +7,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { freePorts } from '../../../deploy/local/free-ports.ts';
 import { type RunningPod, startPod } from '../../../deploy/local/pod.ts';
 import { generateSecret } from '../../../pipeline/contract/signature.ts';
 import { CANARY_PROVIDER } from '../../../worker/status/canary.ts';
@@ -36,7 +37,8 @@ function runPod(port: number): Promise<RunningPod> {
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), 'mdp-board-'));
   edgeSecret = generateSecret();
-  pod = await runPod(0);
+  const [port] = (await freePorts(1)) as [number]; // it is its own also while the pod is dead
+  pod = await runPod(port);
   gate = await Gate.before(pod.port);
   edge = await StatusEdge.start({ clusterUrl: gate.url, edgeSecret, paceShare: PACE_SHARE, providers: '["ibkr"]' });
   sender = setInterval(() => sends && void edge.note('ibkr', 'stored').catch(() => undefined), 250);

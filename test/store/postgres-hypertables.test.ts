@@ -4,15 +4,16 @@
  * catch is all that a real one does by itself: its chunks, their locks, its planner.
  */
 
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { failureKind } from '../../pipeline/store/postgres-failure.ts';
 import { dayOf, DAYS_AHEAD } from '../../pipeline/store/postgres-partitions.ts';
 import { writeGroup } from '../../pipeline/store/postgres-write.ts';
 import type { Session } from '../../pipeline/store/postgres-session.ts';
 import { type LooseTick, NOW_MS, quote, storeBatch, trade, trades } from '../support/pod-batch.ts';
-import { POSTGRES_BIN, type PostgresServer, startPostgres } from '../../deploy/local/postgres.ts';
+import { POSTGRES_BIN, type PostgresServer } from '../../deploy/local/postgres.ts';
 import { addTimescaleStandIn } from '../support/postgres-hypertables.ts';
-import { postgresStores, type PostgresStores } from '../support/postgres-stores.ts';
+import { onOwnDatabases } from './own-databases.ts';
+import type { PostgresStores } from '../support/postgres-stores.ts';
 
 const DAY_NS = 86_400_000_000_000n;
 const TODAY = dayOf(NOW_MS);
@@ -31,14 +32,9 @@ function ticksOf(day: number, afterNs = 0n): LooseTick[] {
 describe.skipIf(POSTGRES_BIN === undefined)('hypertables (need an installed PostgreSQL)', () => {
   let server: PostgresServer;
   let stores: PostgresStores;
-  beforeAll(async () => {
-    server = await startPostgres();
+  onOwnDatabases((started, made) => {
+    [server, stores] = [started, made];
   });
-  afterAll(() => server?.remove());
-  beforeEach(async () => {
-    stores = await postgresStores(server);
-  });
-  afterEach(() => stores.close());
 
   function ids(table: 'trades' | 'quotes'): Promise<unknown[]> {
     return stores.rows(`SELECT id FROM ${table} ORDER BY ts, id`).then((rows) => rows.map(({ id }) => id));

@@ -1,6 +1,6 @@
 /** Which day's ticks lie where, and how long. */
 
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import {
   dayOf,
   dayOfPartition,
@@ -11,8 +11,9 @@ import {
 } from '../../pipeline/store/postgres-partitions.ts';
 import type { PostgresStore } from '../../pipeline/store/postgres.ts';
 import { type LooseTick, NOW_MS, quote, storeBatch, trade } from '../support/pod-batch.ts';
-import { POSTGRES_BIN, type PostgresServer, startPostgres } from '../../deploy/local/postgres.ts';
-import { postgresStores, type PostgresStores } from '../support/postgres-stores.ts';
+import { POSTGRES_BIN, type PostgresServer } from '../../deploy/local/postgres.ts';
+import { onOwnDatabases } from './own-databases.ts';
+import type { PostgresStores } from '../support/postgres-stores.ts';
 
 const DAY_MS = 86_400_000;
 const TODAY = dayOf(NOW_MS);
@@ -47,14 +48,9 @@ describe('days', () => {
 describe.skipIf(POSTGRES_BIN === undefined)('partitions (need an installed PostgreSQL)', () => {
   let server: PostgresServer;
   let stores: PostgresStores;
-  beforeAll(async () => {
-    server = await startPostgres();
+  onOwnDatabases((started, made) => {
+    [server, stores] = [started, made];
   });
-  afterAll(() => server?.remove());
-  beforeEach(async () => {
-    stores = await postgresStores(server);
-  });
-  afterEach(() => stores.close());
 
   async function partitions(table: string): Promise<unknown[]> {
     const rows = await stores.rows(

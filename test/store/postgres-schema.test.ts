@@ -4,12 +4,13 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { StoreOpenError } from '../../pipeline/sink/store.ts';
 import { SCHEMA_VERSION } from '../../pipeline/store/postgres-schema.ts';
 import { freePorts } from '../../deploy/local/free-ports.ts';
 import { storeBatch, trades } from '../support/pod-batch.ts';
 import { POSTGRES_BIN, type PostgresServer, startPostgres } from '../../deploy/local/postgres.ts';
+import { onOwnDatabases } from './own-databases.ts';
 import { postgresStores, type PostgresStores, until } from '../support/postgres-stores.ts';
 
 const hasOpenssl = spawnSync('openssl', ['version']).status === 0;
@@ -18,14 +19,9 @@ let server: PostgresServer;
 let stores: PostgresStores;
 
 describe.skipIf(POSTGRES_BIN === undefined)('opening a PostgreSQL store (needs an installed PostgreSQL)', () => {
-  beforeAll(async () => {
-    server = await startPostgres();
+  onOwnDatabases((started, made) => {
+    [server, stores] = [started, made];
   });
-  afterAll(() => server?.remove());
-  beforeEach(async () => {
-    stores = await postgresStores(server);
-  });
-  afterEach(() => stores.close());
 
   it('ten times at once on an empty database makes the schema once, and all ten serve', async () => {
     // Seen failing: without the advisory lock every other of them did not open.

@@ -1,25 +1,21 @@
 /** How the PostgreSQL store keeps what every store keeps: see store.test.ts. */
 
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { StoreBatch } from '../../pipeline/queue/delivery.ts';
 import type { Session } from '../../pipeline/store/postgres-session.ts';
 import { writeGroup } from '../../pipeline/store/postgres-write.ts';
 import { NOW_MS, quote, storeBatch, trade, trades } from '../support/pod-batch.ts';
-import { POSTGRES_BIN, type PostgresServer, startPostgres } from '../../deploy/local/postgres.ts';
-import { postgresStores, type PostgresStores } from '../support/postgres-stores.ts';
+import { POSTGRES_BIN, type PostgresServer } from '../../deploy/local/postgres.ts';
+import { onOwnDatabases } from './own-databases.ts';
+import type { PostgresStores } from '../support/postgres-stores.ts';
 
 let server: PostgresServer;
 let bench: PostgresStores;
 
 describe.skipIf(POSTGRES_BIN === undefined)('the PostgreSQL store (needs an installed PostgreSQL)', () => {
-  beforeAll(async () => {
-    server = await startPostgres();
+  onOwnDatabases((started, made) => {
+    [server, bench] = [started, made];
   });
-  afterAll(() => server?.remove());
-  beforeEach(async () => {
-    bench = await postgresStores(server);
-  });
-  afterEach(() => bench.close());
 
   it('keeps the nanoseconds of a tick beside its microseconds', async () => {
     const times = ['1763908200123456789', '-1', '-9223372036000000000', '0'];

@@ -29,6 +29,12 @@ export interface IntakeParts {
   offerTimeoutMs?: number;
 }
 
+/** Where a batch goes that the cluster does not take. */
+interface Bindings {
+  outbox: OutboxNamespace | undefined;
+  overflow: Overflow | undefined;
+}
+
 /** What became of a batch. */
 interface Taken {
   /** Undefined when the cluster was not asked. */
@@ -61,25 +67,21 @@ export class Intake {
    * A batch that the cluster takes costs no call of the outbox, also while the outbox holds others of its provider: each
    * batch stands for itself. One that is held already may so arrive twice, which the pods' ledger makes harmless.
    */
-  async take(
-    settings: Settings,
-    request: RelayRequest,
-    bindings: { outbox: OutboxNamespace | undefined; overflow: Overflow | undefined },
-    scope: RequestScope,
-  ): Promise<Response> {
-    const { outbox, overflow } = bindings;
-    const overBudget = this.#budgets.overBudget(request.provider, this.#parts.nowMs());
+  async take(settings: Settings, request: RelayRequest, bindings: Bindings, scope: RequestScope): Promise<Response> {
+    const arrivedMs = this.#parts.nowMs();
+    const overBudget = this.#budgets.overBudget(request.provider, arrivedMs);
     const taken =
       overBudget === undefined
-        ? await this.#take(settings, request, outbox, overflow)
+        ? await this.#take(settings, request, arrivedMs, bindings)
         : { relayed: undefined, answer: sentBack(request.batch, overBudget) };
-    await this.#report(request, taken, scope);
+    await this.#report(request, arrivedMs, taken, scope);
     return taken.answer;
   }
 
   /** What the public status and the scaling figures are made of. Waits only to count a refused batch. */
-  async #report(request: RelayRequest, { relayed, answer, heldTicks }: Taken, scope: RequestScope): Promise<void> {
+  async #report(request: RelayRequest, arrivedMs: number, taken: Taken, scope: RequestScope): Promise<void> {
     const { provider, batch } = request;
+    const { relayed, answer, heldTicks } = taken;
     const { status, scaling } = this.#reporters;
     if (relayed?.ok === false) status.noteFailure(scope);
     const isOverBudget = relayed === undefined || this.#noteBudget(provider, answer, relayed);
@@ -90,7 +92,7 @@ export class Intake {
     if (ticks === undefined && comesAgain && !scaling.isKnown(provider, batch)) {
       ticks = await countedTicks(request.body, request.contentType, request.contentEncoding);
     }
-    scaling.note(scope, { provider, batch, outcome: isOverBudget ? 'over_budget' : fate, ticks });
+    scaling.note(scope, { provider, batch, outcome: isOverBudget ? 'over_budget' : fate, ticks, arrivedMs });
     status.noteAnswer(scope, { provider, fate, level, ...(ticks === undefined ? {} : { ticks }) });
   }
 
@@ -106,16 +108,15 @@ export class Intake {
   async #take(
     settings: Settings,
     request: RelayRequest,
-    outbox: OutboxNamespace | undefined,
-    overflow: Overflow | undefined,
+    arrivedMs: number,
+    { outbox, overflow }: Bindings,
   ): Promise<Taken> {
     const { batch } = request;
     if (outbox === undefined) {
       const relayed = await this.#cluster.send(settings, request);
       return { relayed, answer: this.#cluster.answer(relayed, batch) };
     }
-    const { nowMs, offerTimeoutMs } = this.#parts;
-    const arrivedMs = nowMs();
+    const { offerTimeoutMs } = this.#parts;
     const relayed = await this.#cluster.sendIfThere(settings, request);
     const answer = this.#cluster.answer(relayed, batch);
     if (answer.ok) return { relayed, answer };

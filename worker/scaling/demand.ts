@@ -1,6 +1,7 @@
 /**
  * Demand: ticks that arrive for the first time, a second, over the last 20 whole seconds that all isolates have had the
- * time to report. Pure: the clock comes in as an argument. What was not listened to for long enough is not known.
+ * time to report. Pure: the clock comes in as an argument. What was not listened to for long enough is not known. Nor is
+ * how many ticks a batch has before its answer: one that waits for it is counted late, in the second of its arrival.
  */
 
 /** Source: the scaling signal; the pods' own demand has the same window. */

@@ -1,6 +1,6 @@
 /**
- * What one isolate has seen since its last report to the meter: ticks by the second in which their batch was answered,
- * and how batches ended. First arrivals alone. Plain counting in memory, cheap enough for every batch.
+ * What one isolate has seen since its last report to the meter: ticks by the second in which their batch arrived,
+ * however long its answer took, and how batches ended. First arrivals alone. Plain counting in memory, cheap enough for every batch.
  */
 
 import { scopedBatchId } from '../../pipeline/contract/identity.ts';
@@ -18,6 +18,7 @@ export interface NotedBatch {
   outcome: BatchOutcome;
   /** In the batch; undefined when nobody could count them. */
   ticks: number | undefined;
+  arrivedMs: number;
 }
 
 /** Invariant: a tick is in at most one report; in exactly one, unless the meter is away for a minute. */
@@ -36,12 +37,12 @@ export class ScalingTally {
     return this.#recent.has(scopedBatchId(provider, batch), nowMs);
   }
 
-  note({ provider, batch, outcome, ticks }: NotedBatch, nowMs: number): void {
+  note({ provider, batch, outcome, ticks, arrivedMs }: NotedBatch, nowMs: number): void {
     this.#noteOutcome(provider, outcome);
     if (ticks === undefined || ticks === 0) return;
     const key = scopedBatchId(provider, batch);
     if (!this.#recent.isFirst(key, nowMs)) return;
-    const second = Math.floor(nowMs / 1000);
+    const second = Math.floor(arrivedMs / 1000);
     const comesAgain = outcome === 'over_budget' || outcome === 'refused';
     if (comesAgain && this.#refused.length < REFUSED_MAX) {
       this.#refused.push({ batch: key, provider, second, ticks });

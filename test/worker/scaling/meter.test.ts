@@ -53,7 +53,7 @@ describe('keys of late', () => {
 });
 
 const note = (tally: ScalingTally, batch: string, outcome: BatchOutcome, ticks?: number, nowMs = START_MS): void =>
-  tally.note({ provider: 'ibkr', batch, outcome, ticks }, nowMs);
+  tally.note({ provider: 'ibkr', batch, outcome, ticks, arrivedMs: nowMs }, nowMs);
 
 describe('the tally of an isolate', () => {
   it('counts each batch once, however often it comes and however it ends', () => {
@@ -75,9 +75,18 @@ describe('the tally of an isolate', () => {
   it('takes the same id of two providers for two batches', () => {
     const tally = new ScalingTally();
     for (const provider of ['ibkr', 'acme']) {
-      tally.note({ provider, batch: 'b1', outcome: 'stored', ticks: 1 }, START_MS);
+      tally.note({ provider, batch: 'b1', outcome: 'stored', ticks: 1, arrivedMs: START_MS }, START_MS);
     }
     expect(tally.take('r').arrivals).toHaveLength(2);
+  });
+
+  it('counts a batch in the second in which it came, however late it was answered', () => {
+    const tally = new ScalingTally();
+    tally.note({ provider: 'ibkr', batch: 'b1', outcome: 'stored', ticks: 3, arrivedMs: START_MS }, START_MS + 8_000);
+    tally.note({ provider: 'ibkr', batch: 'b2', outcome: 'refused', ticks: 4, arrivedMs: START_MS }, START_MS + 8_000);
+    const { arrivals, refused } = tally.take('r');
+    expect(arrivals).toEqual([{ provider: 'ibkr', second: START_SECOND, ticks: 3 }]);
+    expect(refused).toEqual([{ batch: 'ibkr/b2', provider: 'ibkr', second: START_SECOND, ticks: 4 }]);
   });
 
   it('does not remember a batch whose ticks nobody could count', () => {
@@ -121,7 +130,13 @@ function world() {
   let batches = 0;
   const note = async (): Promise<void> => {
     batches += 1;
-    reporter.note(scope, { provider: 'ibkr', batch: `b${batches}`, outcome: 'stored', ticks: 1 });
+    reporter.note(scope, {
+      provider: 'ibkr',
+      batch: `b${batches}`,
+      outcome: 'stored',
+      ticks: 1,
+      arrivedMs: clock.nowMs,
+    });
     await Promise.all(works);
   };
   return { clock, taken, control, works, note, reporter, scope };
@@ -148,7 +163,8 @@ describe('the way to the meter', () => {
 
   it('costs nothing where there is no meter', () => {
     const { works, reporter, scope } = world();
-    reporter.note({ ...scope, env: {} }, { provider: 'ibkr', batch: 'b', outcome: 'stored', ticks: 1 });
+    const batch = { provider: 'ibkr', batch: 'b', outcome: 'stored', ticks: 1, arrivedMs: START_MS } as const;
+    reporter.note({ ...scope, env: {} }, batch);
     expect(works).toHaveLength(0);
   });
 });

@@ -48,6 +48,8 @@ export interface WorkerdOptions {
   without?: readonly EdgeObject[];
   /** A command, by its path, that runs workerd in its own place (as `env` does), with its arguments. */
   under?: readonly string[];
+  /** Where, on 127.0.0.1, workerd answers the inspector's protocol; nowhere unless told. */
+  inspectorPort?: number;
   /** Called with each line that the Worker logs or workerd prints. */
   onLine?: (line: string) => void;
 }
@@ -105,6 +107,7 @@ export async function startWorkerd(options: WorkerdOptions): Promise<RunningWork
 
   const binary = (require('workerd') as { default: string }).default;
   const [command, ...args] = [...(options.under ?? []), binary, 'serve', configPath];
+  if (options.inspectorPort !== undefined) args.push(`--inspector-addr=127.0.0.1:${options.inspectorPort}`);
   const child = spawn(command, [...args, '--control-fd=3', '--experimental'], {
     cwd: dataDir,
     env: { ...bindings },

@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { freePorts } from '../../deploy/local/free-ports.ts';
 import { type RunningPod, startPod } from '../../deploy/local/pod.ts';
 import { bundleWorker, type RunningWorkerd, startWorkerd } from '../../deploy/local/workerd.ts';
+import { parseExposition, sampleOf } from '../../deploy/mdp/exposition.ts';
 import type { Credential } from '../../deploy/replay/pusher.ts';
 import { generateSecret } from '../../pipeline/contract/signature.ts';
 import { tokenHash } from '../support/edge-credentials.ts';
@@ -37,7 +38,8 @@ export interface Place {
 export interface ClusterOptions {
   store: ClusterStore;
   pods?: readonly Place[];
-  edge?: Place & { dataDir?: string };
+  /** `inspectorPort`: see `startWorkerd`. */
+  edge?: Place & { dataDir?: string; inspectorPort?: number };
   /** Where the Service listens, and where the edge finds it. */
   service?: { listen: string; host: string };
 }
@@ -87,6 +89,13 @@ export class Pod {
   async drain(): Promise<void> {
     const code = await this.#take()?.stop();
     if (code !== 0 && code !== undefined) this.#cluster.surprises.push(`a drained pod ended with ${code}`);
+  }
+
+  /** Of objects and buffers, those among them that wait to be collected. */
+  async heapBytes(): Promise<number> {
+    const answer = await fetch(`${this.url}/metrics`, { signal: AbortSignal.timeout(LOOK_TIMEOUT_MS) });
+    const families = parseExposition(await answer.text());
+    return sampleOf(families, 'nodejs_heap_size_used_bytes') + sampleOf(families, 'nodejs_external_memory_bytes');
   }
 
   async look(): Promise<PodLook> {
@@ -143,7 +152,7 @@ export class Cluster implements AsyncDisposable {
       name,
       { secrets: [secret], tokens: [tokenHash(tokenOf(name))] },
     ]);
-    const { host = '127.0.0.1', under = [], dataDir = join(directory, 'edge') } = options.edge ?? {};
+    const { host = '127.0.0.1', under = [], dataDir = join(directory, 'edge'), inspectorPort } = options.edge ?? {};
     this.#startEdge = () =>
       startWorkerd({
         // Its canaries would be ticks that no ledger knows.
@@ -158,6 +167,7 @@ export class Cluster implements AsyncDisposable {
           PROVIDER_CREDENTIALS: JSON.stringify(Object.fromEntries(providers)),
         },
         dataDir,
+        ...(inspectorPort === undefined ? {} : { inspectorPort }),
       });
   }
 

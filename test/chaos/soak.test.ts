@@ -38,8 +38,10 @@ test.skipIf(noProcessMemory || POSTGRES_BIN === undefined)(
     expect(ticksPerSecond).toBeCloseTo(capacityTicksPerSecond * 0.7, 3);
     expect(Object.keys(trends)).toEqual([
       'edge memory, MiB',
+      'edge heap, MiB',
       'edge descriptors',
       'pods memory, MiB',
+      'pods heap, MiB',
       'pods descriptors',
       'answer p99, ms',
     ]);

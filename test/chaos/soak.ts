@@ -6,6 +6,8 @@
  */
 
 import { setTimeout as sleep } from 'node:timers/promises';
+import { freePorts } from '../../deploy/local/free-ports.ts';
+import { EdgeHeap } from '../support/edge-heap.ts';
 import { until } from '../support/postgres-stores.ts';
 import { openDescriptors, residentBytes } from '../support/process-memory.ts';
 import { Cluster } from './cluster.ts';
@@ -21,6 +23,7 @@ const BATCH_TICKS = 500;
 const MEASURED_SHARE = 0.5;
 const SETTLED_MAX_MS = 60_000;
 const DAY_MS = 86_400_000;
+const MIB = 2 ** 20;
 /** So long ticks are of one day: at 100,000 a second, what is in the store has some GB. */
 const DATED_ALIKE_MS = 60_000;
 /** Below this a slope is mostly chance, and is told but not judged. */
@@ -44,7 +47,7 @@ export interface Soaked {
   capacityTicksPerSecond: number;
   ticksPerSecond: number;
   ticksAcknowledged: number;
-  /** By what was looked at: memory in MiB, descriptors, and the 99th of a hundred answers in ms. */
+  /** By what was looked at: memory and heap in MiB, descriptors, and the 99th of a hundred answers in ms. */
   trends: Record<string, Trend>;
   /** Each a sentence; empty when nothing was lost, stored twice or grew. */
   broken: string[];
@@ -53,7 +56,9 @@ export interface Soaked {
 export async function soak({ forMs, capacityMs, share, datedAlikeMs = DATED_ALIKE_MS }: SoakOptions): Promise<Soaked> {
   await using stack = new AsyncDisposableStack();
   const store = stack.use(await PostgresDatabase.start());
-  const cluster = stack.use(await Cluster.start({ store }));
+  const [inspectorPort] = (await freePorts(1)) as [number];
+  const cluster = stack.use(await Cluster.start({ store, edge: { inspectorPort } }));
+  const edgeHeap = stack.use(await EdgeHeap.of(inspectorPort));
   const { credentials, edgeUrl } = cluster;
   const dayCount = 1 + Math.ceil(forMs / datedAlikeMs);
   let tsMs = Date.now() - dayCount * DAY_MS;
@@ -88,12 +93,11 @@ export async function soak({ forMs, capacityMs, share, datedAlikeMs = DATED_ALIK
   while (performance.now() < overMs && broken.length === 0) {
     await sleep(intervalMs);
     const atMs = performance.now();
+    const podHeaps = await Promise.all(cluster.pods.map((pod) => pod.heapBytes()));
+    const podPids = cluster.pods.map(({ pid }) => pid);
     const looks = {
-      ...look('edge', [cluster.edgePid]),
-      ...look(
-        'pods',
-        cluster.pods.map(({ pid }) => pid),
-      ),
+      ...look('edge', [cluster.edgePid], [await edgeHeap.usedBytes()]),
+      ...look('pods', podPids, podHeaps),
     };
     for (const [name, value] of Object.entries({ ...looks, 'answer p99, ms': ledger.takeAnswers().p99 })) {
       (samples[name] ??= []).push({ atMs, value });
@@ -126,8 +130,18 @@ async function settleDay(cluster: Cluster, store: PostgresDatabase, load: Load, 
     .map(([what, ticks]) => `${ticks} ticks of a day that was over: ${what}`);
 }
 
-/** Of all processes of one kind together. */
-function look(name: string, pids: readonly number[]): Record<string, number> {
-  const sum = (of: (pid: number) => number): number => pids.reduce((total, pid) => total + of(pid), 0);
-  return { [`${name} memory, MiB`]: sum(residentBytes) / 2 ** 20, [`${name} descriptors`]: sum(openDescriptors) };
+/**
+ * Of all processes of one kind together. Memory is what the processes have, with what their allocators keep for later;
+ * heap is what is in use of it, and garbage.
+ */
+function look(name: string, pids: readonly number[], heaps: readonly number[]): Record<string, number> {
+  return {
+    [`${name} memory, MiB`]: sum(pids.map(residentBytes)) / MIB,
+    [`${name} heap, MiB`]: sum(heaps) / MIB,
+    [`${name} descriptors`]: sum(pids.map(openDescriptors)),
+  };
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
 }

@@ -49,12 +49,12 @@ export interface Pace {
 
 /**
  * As in a cluster. The loads are such that what has waited meanwhile asks for no further pod that would be let go before
- * the next step: 1.9 C needs three pods, and does with a minute of its backlog.
+ * the next step: 1.8 C needs three pods, and does with a minute of its backlog, with some to spare.
  */
 export const AS_IN_A_CLUSTER: Pace = {
   phases: [
     { pods: 1, load: 0.7, seconds: 45 },
-    { pods: 3, load: 1.9, seconds: 120 },
+    { pods: 3, load: 1.8, seconds: 120 },
     { pods: 8, load: 6, seconds: 150 },
     { pods: 1, load: 0.3, seconds: 150 },
   ],

@@ -4,8 +4,6 @@
  * cluster at all.
  */
 
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -13,6 +11,7 @@ import { fileURLToPath } from 'node:url';
 import { bundleWorker, type EdgeObject, type RunningWorkerd, startWorkerd } from '../../deploy/local/workerd.ts';
 import { generateSecret, importSecret, type SigningKey } from '../../pipeline/contract/signature.ts';
 import { freePorts } from '../../deploy/local/free-ports.ts';
+import { type DrainingUpstream, startDrainingUpstream } from '../support/draining-upstream.ts';
 import { cpuSeconds } from './process-figures.ts';
 import { median, type PushFigures, pushAll } from './push.ts';
 import { BENCH_PROVIDER, BENCH_SECRET, edgeTargets } from './targets.ts';
@@ -131,7 +130,7 @@ class World implements AsyncDisposable {
   readonly key: Promise<SigningKey>;
   readonly #directory: string;
   readonly #workers: RunningWorkerd[] = [];
-  #upstream: ChildProcess | undefined;
+  #upstream: DrainingUpstream | undefined;
 
   private constructor(directory: string, bundlePath: string) {
     this.#directory = directory;
@@ -157,15 +156,13 @@ class World implements AsyncDisposable {
   }
 
   async drainingUpstream(): Promise<string> {
-    const main = fileURLToPath(new URL('drain-upstream.ts', import.meta.url));
-    this.#upstream = spawn(process.execPath, [main], { stdio: ['pipe', 'pipe', 'inherit'] });
-    const [port] = (await once(this.#upstream.stdout!, 'data')) as [Buffer];
-    return `http://127.0.0.1:${port.toString().trim()}`;
+    this.#upstream = await startDrainingUpstream();
+    return this.#upstream.url;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.#workers.map((worker) => worker.stop()));
-    this.#upstream?.stdin?.end();
+    this.#upstream?.[Symbol.dispose]();
     await rm(this.#directory, { recursive: true });
   }
 }

@@ -48,6 +48,7 @@ test.skipIf(noProcessMemory || POSTGRES_BIN === undefined)(
       'pods memory, MiB',
       'pods heap, MiB',
       'pods descriptors',
+      'bare Worker memory, MiB',
       'answer p99, ms',
     ]);
     for (const { samples, mean, perHour } of Object.values(trends)) {

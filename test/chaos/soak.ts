@@ -10,6 +10,7 @@ import { freePorts } from '../../deploy/local/free-ports.ts';
 import { EdgeHeap } from '../support/edge-heap.ts';
 import { until } from '../support/postgres-stores.ts';
 import { openDescriptors, residentBytes } from '../support/process-memory.ts';
+import { BareWorker } from './bare-worker.ts';
 import { Cluster } from './cluster.ts';
 import { Load } from './load.ts';
 import { askReceipts, findingsOf } from './scenario.ts';
@@ -24,6 +25,8 @@ const MEASURED_SHARE = 0.5;
 const SETTLED_MAX_MS = 60_000;
 const DAY_MS = 86_400_000;
 const MIB = 2 ** 20;
+/** Told beside the others and not judged: it is not ours. */
+const BARE_MEMORY = 'bare Worker memory, MiB';
 /** So long ticks are of one day: at 100,000 a second, what is in the store has some GB. */
 const DATED_ALIKE_MS = 60_000;
 /** Below this a slope is mostly chance, and is told but not judged. */
@@ -76,6 +79,8 @@ export async function soak({ forMs, capacityMs, share, datedAlikeMs = DATED_ALIK
   await sleep(capacityMs * MEASURED_SHARE);
   const capacityTicksPerSecond = ((ledger.ticksStored - before) * 1000) / (capacityMs * MEASURED_SHARE);
   load.ticksPerSecond = capacityTicksPerSecond * share;
+  const bareLoad = { batchesPerSecond: load.ticksPerSecond / BATCH_TICKS, batchTicks: BATCH_TICKS };
+  await using bare = await BareWorker.start(bareLoad);
 
   const broken: string[] = [];
   const samples: Record<string, Sample[]> = {};
@@ -98,6 +103,7 @@ export async function soak({ forMs, capacityMs, share, datedAlikeMs = DATED_ALIK
     const looks = {
       ...look('edge', [cluster.edgePid], [await edgeHeap.usedBytes()]),
       ...look('pods', podPids, podHeaps),
+      [BARE_MEMORY]: residentBytes(bare.pid) / MIB,
     };
     for (const [name, value] of Object.entries({ ...looks, 'answer p99, ms': ledger.takeAnswers().p99 })) {
       (samples[name] ??= []).push({ atMs, value });
@@ -109,6 +115,7 @@ export async function soak({ forMs, capacityMs, share, datedAlikeMs = DATED_ALIK
   const trends = Object.fromEntries(Object.entries(samples).map(([name, all]) => [name, trend(all, WARM_UP_SHARE)]));
   if (forMs >= JUDGED_FROM_MS) {
     for (const [name, { mean, perHour, perHourError }] of Object.entries(trends)) {
+      if (name === BARE_MEMORY) continue;
       const growth = (perHour - DOUBT_ERRORS * perHourError) / mean;
       if (growth > GROWTH_MAX_SHARE_PER_HOUR)
         broken.push(`${name} grows by ${(growth * 100).toFixed(0)} % in an hour at least`);

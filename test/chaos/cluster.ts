@@ -23,6 +23,8 @@ export const PROVIDERS = ['ibkr', 'acme'] as const;
 const PODS = 3;
 const MIB = 1024 * 1024;
 const LOOK_TIMEOUT_MS = 2_000;
+/** Of a look that nobody waits for. */
+const HEAP_TIMEOUT_MS = 10_000;
 const LOG_LINES_MAX = 200;
 
 /** Where a part of the system lives, when not simply on this machine. */
@@ -93,7 +95,7 @@ export class Pod {
 
   /** Of objects and buffers, those among them that wait to be collected. */
   async heapBytes(): Promise<number> {
-    const answer = await fetch(`${this.url}/metrics`, { signal: AbortSignal.timeout(LOOK_TIMEOUT_MS) });
+    const answer = await fetch(`${this.url}/metrics`, { signal: AbortSignal.timeout(HEAP_TIMEOUT_MS) });
     const families = parseExposition(await answer.text());
     return sampleOf(families, 'nodejs_heap_size_used_bytes') + sampleOf(families, 'nodejs_external_memory_bytes');
   }

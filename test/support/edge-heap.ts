@@ -5,7 +5,7 @@
 
 import { once } from 'node:events';
 
-const ANSWER_TIMEOUT_MS = 5_000;
+const ANSWER_TIMEOUT_MS = 10_000;
 
 interface Usage {
   usedSize: number;

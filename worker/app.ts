@@ -128,7 +128,8 @@ class Edge {
       if (read.why === 'timeout') return this.#refusal('request-timeout', 'nothing of this batch was stored');
       return this.#refusal('unreadable', 'the body was cut off');
     }
-    const who = await authenticate(outcome.settings, provider, credentials, read.bytes, parts.nowMs());
+    const arrivedMs = parts.nowMs();
+    const who = await authenticate(outcome.settings, provider, credentials, read.bytes, arrivedMs);
     if (!who.ok) return this.#notAuthenticated(c, who);
     const sentId = sentBatchId(headers);
     if (sentId !== undefined && !isBatchId(sentId)) {
@@ -143,7 +144,7 @@ class Edge {
       body: read.bytes,
     };
     const bindings = { outbox: outboxOf(c.env), overflow: overflowOf(c.env) };
-    return this.#intake.take(outcome.settings, request, bindings, scopeOf(c));
+    return this.#intake.take(outcome.settings, { request, arrivedMs }, bindings, scopeOf(c));
   }
 
   /** What a provider may look up: `look` is asked once it is clear who asks. */

@@ -29,6 +29,12 @@ export interface IntakeParts {
   offerTimeoutMs?: number;
 }
 
+/** A batch, and when all of it was here: it may have waited since. */
+export interface ArrivedBatch {
+  request: RelayRequest;
+  arrivedMs: number;
+}
+
 /** Where a batch goes that the cluster does not take. */
 interface Bindings {
   outbox: OutboxNamespace | undefined;
@@ -67,19 +73,19 @@ export class Intake {
    * A batch that the cluster takes costs no call of the outbox, also while the outbox holds others of its provider: each
    * batch stands for itself. One that is held already may so arrive twice, which the pods' ledger makes harmless.
    */
-  async take(settings: Settings, request: RelayRequest, bindings: Bindings, scope: RequestScope): Promise<Response> {
-    const arrivedMs = this.#parts.nowMs();
-    const overBudget = this.#budgets.overBudget(request.provider, arrivedMs);
+  async take(settings: Settings, batch: ArrivedBatch, bindings: Bindings, scope: RequestScope): Promise<Response> {
+    const { request } = batch;
+    const overBudget = this.#budgets.overBudget(request.provider, this.#parts.nowMs());
     const taken =
       overBudget === undefined
-        ? await this.#take(settings, request, arrivedMs, bindings)
+        ? await this.#take(settings, batch, bindings)
         : { relayed: undefined, answer: sentBack(request.batch, overBudget) };
-    await this.#report(request, arrivedMs, taken, scope);
+    await this.#report(batch, taken, scope);
     return taken.answer;
   }
 
   /** What the public status and the scaling figures are made of. Waits only to count a refused batch. */
-  async #report(request: RelayRequest, arrivedMs: number, taken: Taken, scope: RequestScope): Promise<void> {
+  async #report({ request, arrivedMs }: ArrivedBatch, taken: Taken, scope: RequestScope): Promise<void> {
     const { provider, batch } = request;
     const { relayed, answer, heldTicks } = taken;
     const { status, scaling } = this.#reporters;
@@ -107,8 +113,7 @@ export class Intake {
 
   async #take(
     settings: Settings,
-    request: RelayRequest,
-    arrivedMs: number,
+    { request, arrivedMs }: ArrivedBatch,
     { outbox, overflow }: Bindings,
   ): Promise<Taken> {
     const { batch } = request;

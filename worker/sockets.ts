@@ -109,7 +109,7 @@ export class SocketsObject extends DurableObject<object> {
     this.#unansweredBytes += body.length;
     let answer: Response;
     try {
-      answer = await this.#turns.inTurn(() => this.#take(kept.provider, batch, body));
+      answer = await this.#turns.inTurn(() => this.#take(kept.provider, batch, body, nowMs));
     } finally {
       session.settle(ticks);
       this.#unansweredBytes -= body.length;
@@ -163,7 +163,7 @@ export class SocketsObject extends DurableObject<object> {
     return session;
   }
 
-  async #take(provider: string, batch: string, body: Uint8Array<ArrayBuffer>): Promise<Response> {
+  async #take(provider: string, batch: string, body: Uint8Array<ArrayBuffer>, arrivedMs: number): Promise<Response> {
     const { outcome } = await settingsOf(this.env);
     if (!outcome.ok) return problemResponse('cluster-unreachable', 'the edge is not set up completely', {}, { batch });
     const request = {
@@ -177,7 +177,7 @@ export class SocketsObject extends DurableObject<object> {
     const bindings = { outbox: outboxOf(this.env), overflow: overflowOf(this.env) };
     const scope = { env: this.env, waitUntil: (work: Promise<unknown>) => this.ctx.waitUntil(work) };
     try {
-      return await this.#intake.take(outcome.settings, request, bindings, scope);
+      return await this.#intake.take(outcome.settings, { request, arrivedMs }, bindings, scope);
     } catch (error) {
       this.#parts.log({ level: 'error', event: 'internal-error', message: String(error) });
       return problemResponse('internal', 'something went wrong at the edge', {}, { batch });

@@ -12,9 +12,12 @@ import { bundleWorker } from '../../deploy/local/workerd.ts';
 import { DEMAND_WINDOW_SECONDS, SETTLE_SECONDS } from '../../worker/scaling/demand.ts';
 import { EdgeRig } from '../support/edge-rig.ts';
 import { type RawAnswer, send } from '../support/edge-request.ts';
+import { EdgeSocket } from '../support/edge-socket.ts';
 import type { WriteLock } from '../support/stored-ticks.ts';
 import { type Family, parseExposition, sampleOf } from '../../deploy/mdp/exposition.ts';
 
+/** Of one provider over sockets: `worker/sockets.ts`, which only workerd can load. */
+const IN_FLIGHT_MAX = 32;
 const TOKEN = 'a-scaling-token-of-some-length';
 const SETTINGS = { SCALING_TOKEN: TOKEN };
 const IBKR = { provider: 'ibkr' };
@@ -93,22 +96,43 @@ test('ticks are counted once, whatever becomes of them and however often they co
   expect(sampleOf(last, 'edge_demand_ticks_per_second', { provider: 'acme' })).toBe(0);
 });
 
-test(
-  'the demand is exact within ten seconds, also when a store hangs, and is gone when the ticks are',
+/** Pushes one batch, and tells of what status its answer was. */
+type Door = (batch: string, body: string) => Promise<string | number | undefined>;
+
+const DOORS: [string, unknown, (rig: EdgeRig) => Promise<Door>][] = [
+  ['HTTP', 200, async (rig) => async (batch, body) => (await rig.push(batch, body)).status],
+  [
+    'a WebSocket',
+    'stored',
+    async (rig) => {
+      const socket = await EdgeSocket.open(rig.edge.url, { authorization: 'Bearer ibkr-token-new' });
+      return async (batch, body) => {
+        socket.push(batch, body);
+        return (await socket.answerTo(batch)).status;
+      };
+    },
+  ],
+];
+
+test.each(DOORS)(
+  'the demand over %s is exact within ten seconds, also when a store hangs, and is gone when the ticks are',
   { timeout: 120_000 },
-  async () => {
+  async (_, stored, open) => {
     await using rig = await EdgeRig.start({ bundlePath, settings: SETTINGS });
     await rig.startPod();
+    const pushOne = await open(rig);
     expect(await totals(rig)).not.toHaveProperty('demandTicksPerSecond');
-    const perBatch = 100;
-    const perSecond = 8;
-    // Answers are kept back for so long: were batches counted when answered, all of them would be of one second.
-    const hangs = { fromSecond: 4, toSecond: 8 };
+    const perBatch = 40;
+    const perSecond = 20;
+    // Answers are kept back for so long, which is more batches than a socket relays at once: were they counted when
+    // they are answered, or when their turn comes, they would be of a few seconds.
+    const hangs = { fromSecond: 4, toSecond: 9 };
+    expect((hangs.toSecond - hangs.fromSecond) * perSecond).toBeGreaterThan(2 * IN_FLIGHT_MAX);
     const seconds = hangs.toSecond + DEMAND_WINDOW_SECONDS + SETTLE_SECONDS + 4;
     const beganMs = Date.now();
     const after = (): number => (Date.now() - beganMs) / 1000;
     const seen: { afterSeconds: number; demand: number }[] = [];
-    const answers: Promise<{ status: number; tookMs: number }>[] = [];
+    const answers: Promise<{ status: unknown; tookMs: number }>[] = [];
     using locks = new DisposableStack();
     let lock: WriteLock | undefined;
     for (let at = 0; at < seconds * perSecond; at += 1) {
@@ -116,14 +140,14 @@ test(
       if (at === hangs.fromSecond * perSecond) lock = locks.use(rig.lockStore());
       if (at === hangs.toSecond * perSecond) lock!.letGo();
       const pushedMs = performance.now();
-      const push = rig.push(`b${at}`, ticks(`b${at}`, perBatch));
-      answers.push(push.then(({ status }) => ({ status, tookMs: performance.now() - pushedMs })));
+      const push = pushOne(`b${at}`, ticks(`b${at}`, perBatch));
+      answers.push(push.then((status) => ({ status, tookMs: performance.now() - pushedMs })));
       if (at % perSecond !== 0) continue;
       const { demandTicksPerSecond: demand } = await totals(rig);
       if (demand !== undefined) seen.push({ afterSeconds: after(), demand });
     }
     const answered = await Promise.all(answers);
-    expect(new Set(answered.map(({ status }) => status))).toEqual(new Set([200]));
+    expect(new Set(answered.map(({ status }) => status))).toEqual(new Set([stored]));
     expect(Math.max(...answered.map(({ tookMs }) => tookMs))).toBeGreaterThan(3_000);
     const rate = perBatch * perSecond;
     const settled = seen.filter(({ afterSeconds }) => afterSeconds > hangs.toSecond + 10);

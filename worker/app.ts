@@ -109,7 +109,7 @@ class Edge {
     const outcome = await this.#settings(c);
     if (!outcome.ok) return this.#notSetUp();
     const provider = c.req.param('provider') ?? '';
-    const { headers, body: stream } = c.req.raw;
+    const { headers } = c.req.raw;
     if (!isProvider(provider)) return this.#refusal('bad-request', `the provider's name must be ${PROVIDER_RULE}`);
     const credentials = presentedCredentials(headers);
     if (credentials === undefined) return this.#unauthenticated(c, NO_CREDENTIALS);
@@ -122,7 +122,7 @@ class Edge {
     if (claimsMoreThan(BODY_MAX_BYTES, contentLength)) return this.#tooLarge(c.req.raw);
     const maxWaitMs = parts.bodyReadTimeoutMs ?? BODY_READ_TIMEOUT_MS;
     const bounds = { maxBytes: BODY_MAX_BYTES, maxWaitMs, contentLength, hasHeadRoom: true, leavesRest: true };
-    const read = await readBounded(stream, bounds);
+    const read = await readBounded(c.req.raw, bounds);
     if (!read.ok) {
       if (read.why === 'too_large') return this.#tooLarge(c.req.raw);
       if (read.why === 'timeout') return this.#refusal('request-timeout', 'nothing of this batch was stored');

@@ -4,16 +4,20 @@
  */
 
 import { bodyAfterRoom, HEAD_ROOM_BYTES } from '../pipeline/contract/signature.ts';
+import { within } from './deadline.ts';
 
 /** What is set aside before anything has arrived. A claim alone, with nothing sent, never costs more than this. */
 export const FIRST_BUFFER_MAX_BYTES = 128 * 1024;
 const FIRST_BUFFER_DEFAULT_BYTES = 16 * 1024;
 
+/** A request or an answer, not read yet. */
+export type Message = Pick<Request, 'body' | 'arrayBuffer'>;
+
 export interface BodyBounds {
   maxBytes: number;
   /** For the whole reading. */
   maxWaitMs: number;
-  /** `Content-Length`, as a hint for the first buffer. */
+  /** `Content-Length`, where it is the length of what is read; else null. */
   contentLength: string | null;
   /** Whether it will be signed: see {@link bodyAfterRoom}. */
   hasHeadRoom?: boolean;
@@ -26,14 +30,57 @@ export type BodyOutcome =
   | { ok: false; why: 'too_large' | 'timeout' | 'cut_off' };
 
 /**
- * Reads `stream`, a byte stream as the platform's own bodies are, to its end. Outcomes: the bytes; `too_large`,
- * `timeout` (both cancel the stream, unless the rest of it is wanted); `cut_off` when the other side went away.
+ * Reads a message's body to its end. Outcomes: the bytes; `too_large`, `timeout`; `cut_off` when the other side went
+ * away.
  *
- * Fills a buffer of its own instead of taking chunks: in workerd a body of 64 KiB then costs 0.36 ms of CPU, not 0.88
- * (`arrayBuffer()` costs 0.29, but has no bound). The buffer grows only when it is full, so memory follows what
- * was sent, at most twice that.
+ * The platform cuts a body at the length that it claims, so one that claims little is read in one go, with the clock
+ * as its only bound. Of all that a batch of 64 KB costs here, that is 0.77 ms of CPU and not 0.80.
  */
-export async function readBounded(stream: ReadableStream<Uint8Array> | null, bounds: BodyBounds): Promise<BodyOutcome> {
+export async function readBounded(message: Message, bounds: BodyBounds): Promise<BodyOutcome> {
+  if (!claimsLittle(bounds.contentLength)) return readPieces(message.body, bounds);
+  const read = await within<BodyOutcome>(readWhole(message, bounds.maxBytes), bounds.maxWaitMs, LATE);
+  if (!read.ok || bounds.hasHeadRoom !== true) return read;
+  return { ok: true, bytes: withHeadRoom(read.bytes) };
+}
+
+/**
+ * The body of an answer to a request that has a deadline of its own: the platform ends the reading of it with that.
+ * Outcomes as of {@link readBounded}.
+ */
+export function readAnswer(
+  response: Response,
+  bounds: Pick<BodyBounds, 'maxBytes' | 'maxWaitMs'>,
+): Promise<BodyOutcome> {
+  // One that was packed has the length of what it was.
+  const contentLength = response.headers.has('content-encoding') ? null : response.headers.get('content-length');
+  if (claimsLittle(contentLength)) return readWhole(response, bounds.maxBytes);
+  return readPieces(response.body, { ...bounds, contentLength });
+}
+
+const LATE: BodyOutcome = { ok: false, why: 'timeout' };
+
+async function readWhole(message: Message, maxBytes: number): Promise<BodyOutcome> {
+  try {
+    const bytes = new Uint8Array(await message.arrayBuffer());
+    return bytes.length > maxBytes ? { ok: false, why: 'too_large' } : { ok: true, bytes };
+  } catch {
+    return { ok: false, why: 'cut_off' };
+  }
+}
+
+function withHeadRoom(body: Uint8Array): Uint8Array<ArrayBuffer> {
+  const bytes = bodyAfterRoom(new ArrayBuffer(HEAD_ROOM_BYTES + body.length), body.length);
+  bytes.set(body);
+  return bytes;
+}
+
+/**
+ * Of a byte stream, as the platform's own bodies are, whose length is not known, or long. `too_large` and `timeout`
+ * cancel it, unless the rest of it is wanted. Fills a buffer of its own instead of taking chunks: in workerd a body of
+ * 64 KiB then costs 0.36 ms of CPU, not 0.88. The buffer grows only when it is full, so memory follows what was sent, at
+ * most twice that.
+ */
+async function readPieces(stream: ReadableStream<Uint8Array> | null, bounds: BodyBounds): Promise<BodyOutcome> {
   if (stream === null) return { ok: true, bytes: new Uint8Array(0) };
   const { maxBytes, maxWaitMs } = bounds;
   const roomBytes = bounds.hasHeadRoom === true ? HEAD_ROOM_BYTES : 0;
@@ -121,6 +168,11 @@ function fill(reader: FillingReader, room: Uint8Array<ArrayBuffer>): Promise<Fil
 /** Whether a `Content-Length` alone is reason enough to refuse. Absent or unreadable ones are left to the reading. */
 export function claimsMoreThan(maxBytes: number, contentLength: string | null): boolean {
   return (claimedBytes(contentLength) ?? 0) > maxBytes;
+}
+
+/** So little that all of it may be set aside before it comes. */
+function claimsLittle(contentLength: string | null): boolean {
+  return (claimedBytes(contentLength) ?? Number.POSITIVE_INFINITY) <= FIRST_BUFFER_MAX_BYTES;
 }
 
 function firstBufferBytes(contentLength: string | null): number {

@@ -8,7 +8,7 @@ import { BATCH_TICKS_HEADER, PROBLEM_CONTENT_TYPE, RETRY_AFTER_HEADER } from '..
 import { BATCH_ID_MADE_HEADER, EDGE_COUNTED_HEADER, scopedBatchId } from '../pipeline/contract/identity.ts';
 import { CREDIT_HEADER, isLevel, LEVEL_HEADER, RATE_SCALE_HEADER, type Level } from '../pipeline/contract/level.ts';
 import { signatureHeaders } from '../pipeline/contract/signature.ts';
-import { type BodyOutcome, readBounded } from './body.ts';
+import { readAnswer } from './body.ts';
 import type { Settings } from './settings.ts';
 
 /** For all attempts together: well inside the time that HTTP clients wait by default (30 s and more). */
@@ -19,8 +19,6 @@ export const RETRY_WAITS_MS = [50, 200, 800] as const;
 export const RETRY_JITTER_SHARE = 0.5;
 /** Room for 10,000 rejections with the longest detail in ordinary characters. */
 export const ANSWER_MAX_BYTES = 4 * 1024 * 1024;
-/** One that says it is no longer is read in one go. */
-export const SMALL_ANSWER_MAX_BYTES = 64 * 1024;
 
 /** The pod's headers that reach the sender; all others stay inside. */
 export const PASSED_HEADERS = [
@@ -144,7 +142,8 @@ async function tryOnce(
     void response.body?.cancel().catch(() => undefined);
     return { ok: false, ...judged };
   }
-  const read = await readAnswer(response, Math.max(1, deadlineMs - parts.nowMs()));
+  const maxWaitMs = Math.max(1, deadlineMs - parts.nowMs());
+  const read = await readAnswer(response, { maxBytes: ANSWER_MAX_BYTES, maxWaitMs });
   if (!read.ok) {
     return read.why === 'too_large'
       ? { ok: false, why: 'not_a_pod', detail: `the answer is longer than ${ANSWER_MAX_BYTES} bytes` }
@@ -161,23 +160,6 @@ async function tryOnce(
       ticks: countOf(response.headers.get(BATCH_TICKS_HEADER)),
     },
   };
-}
-
-/**
- * The whole answer, or why there is none. The platform cuts a body at its length, and ends the reading with the request
- * at its deadline; both are done here for a long one, or one whose length is not known or that of something packed.
- */
-async function readAnswer(response: Response, maxWaitMs: number): Promise<BodyOutcome> {
-  const { body, headers } = response;
-  const contentLength = headers.get('content-length');
-  if (contentLength === null || headers.has('content-encoding') || !(Number(contentLength) <= SMALL_ANSWER_MAX_BYTES)) {
-    return readBounded(body, { maxBytes: ANSWER_MAX_BYTES, maxWaitMs, contentLength });
-  }
-  try {
-    return { ok: true, bytes: new Uint8Array(await response.arrayBuffer()) };
-  } catch {
-    return { ok: false, why: 'cut_off' };
-  }
 }
 
 /**

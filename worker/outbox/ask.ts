@@ -5,7 +5,7 @@
 import { PROBLEM_CONTENT_TYPE } from '../../pipeline/contract/answer.ts';
 import { scopedBatchId } from '../../pipeline/contract/identity.ts';
 import { signatureHeaders } from '../../pipeline/contract/signature.ts';
-import { readBounded } from '../body.ts';
+import { readAnswer } from '../body.ts';
 import { ANSWER_MAX_BYTES, type Fetch } from '../relay.ts';
 import type { Settings } from '../settings.ts';
 import type { StoredReceipt } from './calls.ts';
@@ -41,9 +41,8 @@ export async function askForReceipt(
     return { ok: false, why: 'away' };
   }
   const httpStatus = response.status;
-  const contentLength = response.headers.get('content-length');
   const type = (response.headers.get('content-type') ?? '').split(';', 1)[0]!.trim().toLowerCase();
-  const read = await readBounded(response.body, { maxBytes: ANSWER_MAX_BYTES, maxWaitMs: askTimeoutMs, contentLength });
+  const read = await readAnswer(response, { maxBytes: ANSWER_MAX_BYTES, maxWaitMs: askTimeoutMs });
   // Any server has a 404; only a pod's problem says that the ledger was looked into.
   if (httpStatus === 404 && type === PROBLEM_CONTENT_TYPE) return { ok: false, why: 'unknown' };
   const json = httpStatus === 200 && read.ok ? parsed(read.bytes) : undefined;

@@ -4,7 +4,7 @@
  */
 
 import { isLevel, LEVEL_HEADER, type Level } from '../../pipeline/contract/level.ts';
-import { readBounded } from '../body.ts';
+import { readAnswer } from '../body.ts';
 import type { Fetch } from '../relay.ts';
 
 export const SNAPSHOT_TIMEOUT_MS = 2_000;
@@ -35,8 +35,7 @@ export async function askForSnapshot(fetch: Fetch, clusterUrl: string, timeoutMs
     void response.body?.cancel().catch(() => undefined);
     return { ok: false, why: `the status was answered with ${response.status}` };
   }
-  const contentLength = response.headers.get('content-length');
-  const read = await readBounded(response.body, { maxBytes: SNAPSHOT_MAX_BYTES, maxWaitMs: timeoutMs, contentLength });
+  const read = await readAnswer(response, { maxBytes: SNAPSHOT_MAX_BYTES, maxWaitMs: timeoutMs });
   if (!read.ok) {
     return { ok: false, why: read.why === 'too_large' ? 'the status is too large' : 'the status did not end in time' };
   }

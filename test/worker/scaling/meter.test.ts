@@ -52,6 +52,22 @@ describe('keys of late', () => {
   });
 });
 
+describe('the marks of keys', () => {
+  const seed = newSeed();
+
+  it(`tell apart keys that are nearly alike, and know each of them again (seed ${seed})`, () => {
+    const random = randomFrom(seed);
+    const keys = new Set<string>();
+    while (keys.size < 20_000) {
+      const provider = random.between(0, 1) === 0 ? 'ibkr' : 'acme';
+      keys.add(`${provider}/batch-${random.between(0, 99_999)}${'0'.repeat(random.between(0, 2))}`);
+    }
+    const recent = new RecentKeys();
+    for (const key of keys) expect(recent.isFirst(key, START_MS), key).toBe(true);
+    for (const key of keys) expect(recent.isFirst(key, START_MS), key).toBe(false);
+  });
+});
+
 const note = (tally: ScalingTally, batch: string, outcome: BatchOutcome, ticks?: number, nowMs = START_MS): void =>
   tally.note({ provider: 'ibkr', batch, outcome, ticks, arrivedMs: nowMs }, nowMs);
 

@@ -114,7 +114,7 @@ const DOORS: [string, unknown, (rig: EdgeRig) => Promise<Door>][] = [
   ],
 ];
 
-test.each(DOORS)(
+test.concurrent.each(DOORS)(
   'the demand over %s is exact within ten seconds, also when a store hangs, and is gone when the ticks are',
   { timeout: 120_000 },
   async (_, stored, open) => {

@@ -2,8 +2,8 @@
  * Keys that came of late: enough to tell a first arrival from a repeat. Forgets the oldest; the clock comes in as an
  * argument.
  *
- * Keeps a mark of 64 bits for each key, in tables that are made once. The keys themselves, kept as strings, would lie
- * scattered over the pages of V8's old space, between what each request leaves there until the next full collection;
+ * Keeps a mark of 64 bits for each key, in a table outside V8's heap. The keys themselves, kept as strings, would lie
+ * scattered over the pages of its old space, between what each request leaves there until the next full collection;
  * pages that hold one of them are not given back. Measured: the space of an edge under a steady load grew with every
  * batch, by 0.9 MiB a minute at 500 batches/s.
  */
@@ -11,25 +11,22 @@
 /** A key that comes again within one to two of these is a repeat. */
 export const REMEMBER_MS = 120_000;
 /**
- * 1 MB per isolate. At 2,000 batches a second the last 12 to 25 seconds are remembered, which is still more than the
+ * At most 1 MB. At 2,000 batches a second the last 12 to 25 seconds are remembered, which is still more than the
  * `Retry-After` of a refusal.
  */
 export const REMEMBERED_MAX = 50_000;
 
-/** Two keys have the same mark with a chance of 1 in 2^64; by seeds that each memory draws for itself. */
 export class RecentKeys {
   readonly #max: number;
   /** Of now and of before; turned over when old or many. */
-  #recent: Marks;
-  #before: Marks;
+  #recent = new Marks();
+  #before = new Marks();
   #turnedMs = Number.NEGATIVE_INFINITY;
   /** Drawn with the first key: a Worker has no chance before its first request. */
   #seeds: Uint32Array | undefined;
 
   constructor(max: number = REMEMBERED_MAX) {
     this.#max = max;
-    this.#recent = new Marks(max / 2);
-    this.#before = new Marks(max / 2);
   }
 
   has(key: string, nowMs: number): boolean {
@@ -42,9 +39,8 @@ export class RecentKeys {
     if (this.#hasMark(mark, nowMs)) return false;
     const ageMs = nowMs - this.#turnedMs;
     if (ageMs >= REMEMBER_MS || this.#recent.count >= this.#max / 2) {
-      [this.#before, this.#recent] = [this.#recent, this.#before];
-      this.#recent.clear();
-      if (ageMs >= 2 * REMEMBER_MS) this.#before.clear();
+      this.#before = ageMs >= 2 * REMEMBER_MS ? new Marks() : this.#recent;
+      this.#recent = new Marks();
       this.#turnedMs = nowMs;
     }
     this.#recent.add(mark);
@@ -63,7 +59,7 @@ export class RecentKeys {
   }
 }
 
-/** 32 bits each; never both 0. */
+/** 32 bits each, `low` never 0. By seeds of its own, so that what is alike by chance is so in one memory alone. */
 interface Mark {
   high: number;
   low: number;
@@ -83,40 +79,45 @@ function markOf(key: string, highSeed: number, lowSeed: number): Mark {
   return { high: high >>> 0, low: low >>> 0 || 1 };
 }
 
-/** A set of at most `max` marks: open addressing with linear probing. Invariant: at most half of it is taken. */
+const SLOTS_MIN = 64;
+
+/** A set of marks: open addressing with linear probing. Invariant: at most half of the slots are taken. */
 class Marks {
   count = 0;
-  readonly #slots: number;
-  /** Pairs of high and low; two zeros are a free slot. */
-  readonly #table: Uint32Array;
-
-  constructor(max: number) {
-    this.#slots = 2 ** Math.ceil(Math.log2(2 * max));
-    this.#table = new Uint32Array(2 * this.#slots);
-  }
+  /** Pairs of high and low; a low of 0 is a free slot. */
+  #slots = new Uint32Array(2 * SLOTS_MIN);
 
   has(mark: Mark): boolean {
-    return this.#table[this.#find(mark) + 1] !== 0;
+    return this.#slots[this.#find(mark) + 1] !== 0;
   }
 
+  /** One that it does not have. */
   add(mark: Mark): void {
-    const at = this.#find(mark);
-    this.#table[at] = mark.high;
-    this.#table[at + 1] = mark.low;
+    if (4 * (this.count + 1) > this.#slots.length) this.#grow();
+    this.#put(mark);
     this.count += 1;
   }
 
-  clear(): void {
-    this.#table.fill(0);
-    this.count = 0;
+  #put(mark: Mark): void {
+    const at = this.#find(mark);
+    this.#slots[at] = mark.high;
+    this.#slots[at + 1] = mark.low;
   }
 
   /** Where the mark is, or the free slot where it would be. */
   #find({ high, low }: Mark): number {
-    const table = this.#table;
-    const mask = 2 * this.#slots - 1;
+    const slots = this.#slots;
+    const mask = slots.length - 1;
     for (let at = (2 * low) & mask; ; at = (at + 2) & mask) {
-      if (table[at + 1] === 0 || (table[at] === high && table[at + 1] === low)) return at;
+      if (slots[at + 1] === 0 || (slots[at] === high && slots[at + 1] === low)) return at;
+    }
+  }
+
+  #grow(): void {
+    const before = this.#slots;
+    this.#slots = new Uint32Array(2 * before.length);
+    for (let at = 0; at < before.length; at += 2) {
+      if (before[at + 1] !== 0) this.#put({ high: before[at]!, low: before[at + 1]! });
     }
   }
 }

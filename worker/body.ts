@@ -11,7 +11,7 @@ export const FIRST_BUFFER_MAX_BYTES = 128 * 1024;
 const FIRST_BUFFER_DEFAULT_BYTES = 16 * 1024;
 
 /** A request or an answer, not read yet. */
-export type Message = Pick<Request, 'body' | 'arrayBuffer'>;
+type Message = Pick<Request, 'body' | 'arrayBuffer'>;
 
 export interface BodyBounds {
   maxBytes: number;
@@ -34,7 +34,7 @@ export type BodyOutcome =
  * away.
  *
  * The platform cuts a body at the length that it claims, so one that claims little is read in one go, with the clock
- * as its only bound. Of all that a batch of 64 KB costs here, that is 0.77 ms of CPU and not 0.80.
+ * as its only bound: in workerd a body of 64 KiB then costs 0.29 ms of CPU, and 0.36 in pieces.
  */
 export async function readBounded(message: Message, bounds: BodyBounds): Promise<BodyOutcome> {
   if (!claimsLittle(bounds.contentLength)) return readPieces(message.body, bounds);
@@ -77,7 +77,7 @@ function withHeadRoom(body: Uint8Array): Uint8Array<ArrayBuffer> {
 /**
  * Of a byte stream, as the platform's own bodies are, whose length is not known, or long. `too_large` and `timeout`
  * cancel it, unless the rest of it is wanted. Fills a buffer of its own instead of taking chunks: in workerd a body of
- * 64 KiB then costs 0.36 ms of CPU, not 0.88. The buffer grows only when it is full, so memory follows what was sent, at
+ * 64 KiB costs 0.88 ms of CPU by these. The buffer grows only when it is full, so memory follows what was sent, at
  * most twice that.
  */
 async function readPieces(stream: ReadableStream<Uint8Array> | null, bounds: BodyBounds): Promise<BodyOutcome> {
@@ -175,8 +175,9 @@ function claimsLittle(contentLength: string | null): boolean {
   return (claimedBytes(contentLength) ?? Number.POSITIVE_INFINITY) <= FIRST_BUFFER_MAX_BYTES;
 }
 
+/** Of a body that does not claim little: it claims more than the most, or nothing. */
 function firstBufferBytes(contentLength: string | null): number {
-  return Math.min(claimedBytes(contentLength) ?? FIRST_BUFFER_DEFAULT_BYTES, FIRST_BUFFER_MAX_BYTES);
+  return claimedBytes(contentLength) === undefined ? FIRST_BUFFER_DEFAULT_BYTES : FIRST_BUFFER_MAX_BYTES;
 }
 
 function claimedBytes(contentLength: string | null): number | undefined {

@@ -1,6 +1,6 @@
 /**
  * A bare Worker in the edge's runtime, before an upstream that only drains, that is given a batch as often as the edge:
- * what grows of its memory is the runtime's, and none of the edge's.
+ * what grows of its memory is the runtime's, and what its answers are held up by is the machine's; none of it the edge's.
  */
 
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -14,6 +14,7 @@ import { generateSecret } from '../../pipeline/contract/signature.ts';
 import { startDrainingUpstream } from '../support/draining-upstream.ts';
 import { lines } from '../support/pod-batch.ts';
 import { serialTicks } from '../support/serial-ticks.ts';
+import { AnswerTimes } from './answer-times.ts';
 
 const BUNDLE = fileURLToPath(new URL('../bench/bare-worker.js', import.meta.url));
 const IN_FLIGHT = 8;
@@ -22,6 +23,7 @@ const CATCH_UP_MAX_MS = 1_000;
 
 export class BareWorker implements AsyncDisposable {
   readonly pid: number;
+  readonly answerTimes = new AnswerTimes();
   readonly #stack: AsyncDisposableStack;
   readonly #pusher: Pusher;
   readonly #intervalMs: number;
@@ -70,8 +72,9 @@ export class BareWorker implements AsyncDisposable {
       if (this.#isOver) return;
       this.#pushed += 1;
       const batch = { id: `bare-${this.#pushed}`, ticks: this.#batchTicks, body: this.#body, dueMs: 0 };
-      const { outcome } = await this.#pusher.push(batch);
+      const { outcome, answerMs } = await this.#pusher.push(batch);
       if (outcome.kind !== 'stored') throw new Error(`the bare Worker answered otherwise: ${JSON.stringify(outcome)}`);
+      this.answerTimes.add(answerMs);
     }
   }
 

@@ -4,10 +4,10 @@
  */
 
 import type { Batch } from '../../deploy/replay/batches.ts';
-import { Durations } from '../../deploy/replay/account.ts';
 import type { Attempt } from '../../deploy/replay/pusher.ts';
 import type { Row } from '../../deploy/local/postgres.ts';
 import { compareRows, type Held } from '../support/serial-ticks.ts';
+import { AnswerTimes } from './answer-times.ts';
 
 export interface Offer {
   number: number;
@@ -23,7 +23,8 @@ export class Ledger {
   readonly #acknowledged = new Map<number, Acknowledged>();
   /** Acknowledged with 202 and, as far as its receipt said when last asked, not in the store yet. */
   readonly held = new Map<number, Acknowledged>();
-  #answers = new Durations();
+  /** Of those answered 200. */
+  readonly answerTimes = new AnswerTimes();
   ticksStored = 0;
   ticksBuffered = 0;
   /** Attempts answered 429 or 503 with `Retry-After`. */
@@ -52,7 +53,7 @@ export class Ledger {
         this.#acknowledge(known);
         this.ticksStored += batch.ticks;
         this.storedBegunMs = Math.max(this.storedBegunMs, performance.now() - answerMs);
-        this.#answers.add(answerMs);
+        this.answerTimes.add(answerMs);
         break;
       }
       case 'buffered':
@@ -76,13 +77,6 @@ export class Ledger {
   /** The receipt of a held batch says that it is stored. */
   arrived(number: number): void {
     this.held.delete(number);
-  }
-
-  /** How long 200 took, since this was last asked. */
-  takeAnswers(): { p50: number; p99: number; max: number } {
-    const summary = this.#answers.summary();
-    this.#answers = new Durations();
-    return summary;
   }
 
   get ticksAcknowledged(): number {

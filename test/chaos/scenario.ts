@@ -183,7 +183,7 @@ function figures(
   const { refusedExplicitly, inexplicitAttempts } = ledger;
   const refused = refusedExplicitly + inexplicitAttempts;
   const explicit = refused === 0 ? '' : ` (${((100 * refusedExplicitly) / refused).toFixed(1)} % explicit)`;
-  const { p50, p99 } = ledger.takeAnswers();
+  const { p50, p99 } = ledger.answerTimes.take();
   return [
     `${number(ledger.ticksAcknowledged)} ticks acknowledged, ${number(ledger.ticksBuffered)} of them by 202`,
     `${lost} lost, ${twice} twice`,

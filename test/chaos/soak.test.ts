@@ -50,6 +50,7 @@ test.skipIf(noProcessMemory || POSTGRES_BIN === undefined)(
       'pods descriptors',
       'bare Worker memory, MiB',
       'answer p99, ms',
+      'bare Worker answer p99, ms',
     ]);
     for (const { samples, mean, perHour } of Object.values(trends)) {
       expect(samples).toBeGreaterThan(5);

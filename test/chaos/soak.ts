@@ -25,8 +25,8 @@ const MEASURED_SHARE = 0.5;
 const SETTLED_MAX_MS = 60_000;
 const DAY_MS = 86_400_000;
 const MIB = 2 ** 20;
-/** Told beside the others and not judged: it is not ours. */
-const BARE_MEMORY = 'bare Worker memory, MiB';
+/** Told beside the others and not judged: what is not ours begins so. */
+const BARE = 'bare Worker';
 /** So long ticks are of one day: at 100,000 a second, what is in the store has some GB. */
 const DATED_ALIKE_MS = 60_000;
 /** Below this a slope is mostly chance, and is told but not judged. */
@@ -84,7 +84,7 @@ export async function soak({ forMs, capacityMs, share, datedAlikeMs = DATED_ALIK
 
   const broken: string[] = [];
   const samples: Record<string, Sample[]> = {};
-  ledger.takeAnswers();
+  for (const { answerTimes } of [ledger, bare]) answerTimes.take();
   const overMs = performance.now() + forMs;
   const days = (async () => {
     while (performance.now() + datedAlikeMs < overMs && broken.length === 0) {
@@ -103,11 +103,11 @@ export async function soak({ forMs, capacityMs, share, datedAlikeMs = DATED_ALIK
     const looks = {
       ...look('edge', [cluster.edgePid], [await edgeHeap.usedBytes()]),
       ...look('pods', podPids, podHeaps),
-      [BARE_MEMORY]: residentBytes(bare.pid) / MIB,
+      [`${BARE} memory, MiB`]: residentBytes(bare.pid) / MIB,
+      'answer p99, ms': ledger.answerTimes.take().p99,
+      [`${BARE} answer p99, ms`]: bare.answerTimes.take().p99,
     };
-    for (const [name, value] of Object.entries({ ...looks, 'answer p99, ms': ledger.takeAnswers().p99 })) {
-      (samples[name] ??= []).push({ atMs, value });
-    }
+    for (const [name, value] of Object.entries(looks)) (samples[name] ??= []).push({ atMs, value });
   }
   await days;
   const { unsettled } = await load.end(SETTLED_MAX_MS);
@@ -115,7 +115,7 @@ export async function soak({ forMs, capacityMs, share, datedAlikeMs = DATED_ALIK
   const trends = Object.fromEntries(Object.entries(samples).map(([name, all]) => [name, trend(all, WARM_UP_SHARE)]));
   if (forMs >= JUDGED_FROM_MS) {
     for (const [name, { mean, perHour, perHourError }] of Object.entries(trends)) {
-      if (name === BARE_MEMORY) continue;
+      if (name.startsWith(BARE)) continue;
       const growth = (perHour - DOUBT_ERRORS * perHourError) / mean;
       if (growth > GROWTH_MAX_SHARE_PER_HOUR)
         broken.push(`${name} grows by ${(growth * 100).toFixed(0)} % in an hour at least`);

@@ -49,7 +49,7 @@ for (const batchTicks of [100, 500, 1_000]) {
 console.table(relay);
 
 console.log('\nThe edge beside a bare Worker, 64 KB bodies of 740 ticks, before an upstream that only drains:');
-console.table(await benchEdgeFastPath(quick ? 400 : 800, quick ? 2 : 7));
+console.table(await benchEdgeFastPath(400, quick ? 2 : 14));
 
 console.log('\nThe same bodies into the outbox of one provider, with no cluster there:');
 console.table([await benchOutbox(quick ? 400 : 800, quick ? 2 : 5)]);

@@ -6,7 +6,6 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { startWorkerd } from '../../deploy/local/workerd.ts';
 import { createPusher, type Pusher } from '../../deploy/replay/pusher.ts';
@@ -15,33 +14,30 @@ import { startDrainingUpstream } from '../support/draining-upstream.ts';
 import { lines } from '../support/pod-batch.ts';
 import { serialTicks } from '../support/serial-ticks.ts';
 import { AnswerTimes } from './answer-times.ts';
+import { paced } from './pace.ts';
 
 const BUNDLE = fileURLToPath(new URL('../bench/bare-worker.js', import.meta.url));
 const IN_FLIGHT = 8;
-/** Whoever was held up makes good this much of the time. */
-const CATCH_UP_MAX_MS = 1_000;
 
 export class BareWorker implements AsyncDisposable {
   readonly pid: number;
   readonly answerTimes = new AnswerTimes();
   readonly #stack: AsyncDisposableStack;
   readonly #pusher: Pusher;
-  readonly #intervalMs: number;
   readonly #body: Uint8Array<ArrayBuffer>;
   readonly #batchTicks: number;
   readonly #pushing: Promise<unknown>;
-  #dueMs = performance.now();
+  readonly #over = new AbortController();
   #pushed = 0;
-  #isOver = false;
 
   private constructor(stack: AsyncDisposableStack, pid: number, pusher: Pusher, load: BareLoad) {
     this.#stack = stack;
     this.pid = pid;
     this.#pusher = pusher;
     this.#batchTicks = load.batchTicks;
-    this.#intervalMs = 1000 / load.batchesPerSecond;
     this.#body = Buffer.from(lines(serialTicks(1, load.batchTicks, Date.now())));
-    this.#pushing = Promise.all(Array.from({ length: IN_FLIGHT }, () => this.#push()));
+    const due = paced(() => 1000 / load.batchesPerSecond, this.#over.signal);
+    this.#pushing = Promise.all(Array.from({ length: IN_FLIGHT }, () => this.#push(due)));
     this.#pushing.catch(() => undefined); // told when it is disposed of
   }
 
@@ -64,12 +60,8 @@ export class BareWorker implements AsyncDisposable {
     return new BareWorker(stack.move(), workerd.pid, pusher, load);
   }
 
-  async #push(): Promise<void> {
-    for (;;) {
-      const nowMs = performance.now();
-      this.#dueMs = Math.max(this.#dueMs + this.#intervalMs, nowMs - CATCH_UP_MAX_MS);
-      await sleep(Math.max(0, this.#dueMs - nowMs));
-      if (this.#isOver) return;
+  async #push(due: AsyncGenerator<void>): Promise<void> {
+    while ((await due.next()).done !== true) {
       this.#pushed += 1;
       const batch = { id: `bare-${this.#pushed}`, ticks: this.#batchTicks, body: this.#body, dueMs: 0 };
       const { outcome, answerMs } = await this.#pusher.push(batch);
@@ -80,7 +72,7 @@ export class BareWorker implements AsyncDisposable {
 
   /** Throws when a batch did not come through. */
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#isOver = true;
+    this.#over.abort();
     try {
       await this.#pushing;
     } finally {

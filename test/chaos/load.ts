@@ -4,19 +4,17 @@
  * {@link Ledger}.
  */
 
-import { setTimeout as sleep } from 'node:timers/promises';
 import { deliver, type DeliveryResult } from '../../deploy/replay/delivery.ts';
 import type { Batch } from '../../deploy/replay/batches.ts';
 import { createPusher, type Credential } from '../../deploy/replay/pusher.ts';
 import { lines } from '../support/pod-batch.ts';
 import { serialTicks } from '../support/serial-ticks.ts';
 import { Ledger } from './ledger.ts';
+import { paced } from './pace.ts';
 
 const IN_FLIGHT = 32;
 /** No fault that is told of here is longer; whatever is not acknowledged by then never will be. */
 const GIVE_UP_AFTER_MS = 15 * 60_000;
-/** A sender that was held up makes good this much of the time, and then goes on at its rate. */
-const CATCH_UP_MAX_MS = 1_000;
 
 export interface LoadOptions {
   to: string;
@@ -38,6 +36,7 @@ export class Load {
   readonly #over = new AbortController();
   readonly #cut = new AbortController();
   readonly #delivering: Promise<DeliveryResult[]>;
+  #rest: Promise<void> | undefined;
   #made = 0;
 
   constructor(options: LoadOptions) {
@@ -56,6 +55,18 @@ export class Load {
   /** Whether every batch up to number `last` is acknowledged, and none is known to be held at the edge. */
   isStoredUpTo(last: number): boolean {
     return [...this.#numberOf.values(), ...this.ledger.held.keys()].every((number) => number > last);
+  }
+
+  /** Offers nothing new while that lasts. */
+  async resting<Result>(during: () => Promise<Result>): Promise<Result> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#rest = promise;
+    try {
+      return await during();
+    } finally {
+      this.#rest = undefined;
+      resolve();
+    }
   }
 
   /** Offers nothing new, and resolves when all that was offered has its end, or the time is over; with what has none. */
@@ -89,11 +100,9 @@ export class Load {
   async *#batches(): AsyncGenerator<Batch> {
     const { batchTicks, credentials } = this.#options;
     const together = 1_000 * batchTicks * Object.keys(credentials).length;
-    for (let dueMs = performance.now(); !this.#over.signal.aborted; dueMs += together / this.ticksPerSecond) {
-      const waitMs = dueMs - performance.now();
-      if (waitMs > 0) await sleep(waitMs, undefined, { signal: this.#over.signal }).catch(() => undefined);
-      if (this.#over.signal.aborted) return;
-      dueMs = Math.max(dueMs, performance.now() - CATCH_UP_MAX_MS);
+    const due = paced(() => together / this.ticksPerSecond, this.#over.signal);
+    for await (const _ of due) {
+      await this.#rest;
       yield this.#batch();
     }
   }

@@ -203,27 +203,32 @@ export class Partitions {
 
   async #drop(session: Session, table: TickTable, day: number): Promise<void> {
     const name = partitionName(table, day);
-    try {
+    await this.#tryToDrop(name, async () => {
       await inTransaction(session, ATTACH_LIMITS, () => session.query(`DROP TABLE IF EXISTS ${name}`));
       this.#settled[table].delete(day);
-    } catch (cause) {
-      if (!isAnswer(cause)) throw cause;
-      this.#options.onEvent('warn', 'partition_not_dropped', `${name}: ${failureDetail(cause)}`);
-    }
+    });
   }
 
   /** All of them or none; a chunk that is in use holds up the others too, until the next time. */
   async #dropChunks(session: Session, limits: TransactionLimits, table: TickTable, oldest: number): Promise<void> {
-    try {
-      // Readers and writers of a chunk wait behind whoever waits to drop it.
-      await inTransaction(session, { ...limits, lockMs: ATTACH_LIMITS.lockMs }, async () => {
+    // Readers and writers of a chunk wait behind whoever waits to drop it.
+    const waiting = { ...limits, lockMs: ATTACH_LIMITS.lockMs };
+    await this.#tryToDrop(table, () =>
+      inTransaction(session, waiting, async () => {
         if (!(await takeRetention(session))) return;
         await session.query(FIND_TIMESCALE);
         await session.query('SELECT drop_chunks($1::regclass, $2::timestamptz)', [table, new Date(oldest * DAY_MS)]);
-      });
+      }),
+    );
+  }
+
+  /** What the database refuses to drop now stays until the next time. */
+  async #tryToDrop(name: string, drop: () => Promise<void>): Promise<void> {
+    try {
+      await drop();
     } catch (cause) {
       if (!isAnswer(cause)) throw cause;
-      this.#options.onEvent('warn', 'partition_not_dropped', `${table}: ${failureDetail(cause)}`);
+      this.#options.onEvent('warn', 'partition_not_dropped', `${name}: ${failureDetail(cause)}`);
     }
   }
 

@@ -121,7 +121,8 @@ export async function soak({ forMs, capacityMs, share, datedAlikeMs = DATED_ALIK
         [BARE_MEMORY]: residentBytes(bare.pid) / MIB,
         [ANSWER]: answerMs,
         [BARE_ANSWER]: bareMs,
-        "answer p99, of the bare Worker's": answerMs / bareMs,
+        // A pause of the machine may leave it without an answer.
+        ...(bareMs > 0 ? { "answer p99, of the bare Worker's": answerMs / bareMs } : {}),
       });
     }
     note(rested, await load.resting(() => descriptorsAtRest(cluster)));

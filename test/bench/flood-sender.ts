@@ -5,7 +5,8 @@
  */
 
 import { once } from 'node:events';
-import { Agent, request } from 'undici';
+import { Agent } from 'undici';
+import { pushBearing } from './push.ts';
 import { benchBodies, benchTrades } from './ticks.ts';
 
 /** Short, so that batches come one by one, and not some at once. */
@@ -20,14 +21,8 @@ const unanswered = new Set<Promise<void>>();
 let sent = 0;
 
 async function push(batch: string): Promise<void> {
-  const answer = await request(url, {
-    method: 'POST',
-    dispatcher: agent,
-    headers: { authorization: `Bearer ${token}`, 'content-type': 'application/x-ndjson', 'idempotency-key': batch },
-    body: body!,
-  });
-  await answer.body.dump();
-  answers[answer.statusCode] = (answers[answer.statusCode] ?? 0) + 1;
+  const status = await pushBearing(token, url, batch, body!, agent);
+  answers[status] = (answers[status] ?? 0) + 1;
 }
 
 const fromMs = performance.now();

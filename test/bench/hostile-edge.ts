@@ -11,11 +11,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
-import { Agent, request } from 'undici';
+import { Agent } from 'undici';
 import { startPod } from '../../deploy/local/pod.ts';
 import { bundleWorker, type RunningWorkerd, startWorkerd } from '../../deploy/local/workerd.ts';
 import { tokenHash } from '../support/edge-credentials.ts';
-import { median, quantile } from './push.ts';
+import { median, pushBearing, quantile } from './push.ts';
 import { BENCH_SECRET } from './targets.ts';
 import { benchBodies, benchTrades } from './ticks.ts';
 
@@ -112,30 +112,19 @@ async function goodP99Ms(edge: RunningWorkerd): Promise<number> {
   const tookMs: number[] = [];
   for (const [at, body] of bodies.entries()) {
     const sentMs = performance.now();
-    const status = await push(edge, agent, GOOD, `good-${bodiesMade}-${at}`, body);
+    const status = await pushBearing(
+      `token-of-${GOOD}`,
+      `${edge.url}/v1/ticks/${GOOD}`,
+      `good-${bodiesMade}-${at}`,
+      body,
+      agent,
+    );
     if (status !== 200) throw new Error(`the good provider was answered ${status}`);
     tookMs.push(performance.now() - sentMs);
     await pause(GOOD_INTERVAL_MS);
   }
   await agent.close();
   return quantile(tookMs, 0.99);
-}
-
-async function push(
-  edge: RunningWorkerd,
-  agent: Agent,
-  provider: string,
-  batch: string,
-  body: Buffer,
-): Promise<number> {
-  const answer = await request(`${edge.url}/v1/ticks/${provider}`, {
-    method: 'POST',
-    dispatcher: agent,
-    headers: { ...authorized(provider), 'content-type': 'application/x-ndjson', 'idempotency-key': batch },
-    body,
-  });
-  await answer.body.dump();
-  return answer.statusCode;
 }
 
 function authorized(provider: string): { authorization: string } {

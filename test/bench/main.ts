@@ -17,14 +17,15 @@ const rounds = quick ? 1 : 3;
 const ticks = quick ? 120_000 : 600_000;
 const warmUpTicks = quick ? 120_000 : 900_000;
 
-console.log(
-  `Node ${process.version}, ${cpus().length} cores (${cpus()[0]?.model ?? 'unknown'}), medians of ${rounds}\n`,
-);
+console.log(`Node ${process.version}, ${cpus().length} cores (${cpus()[0]?.model ?? 'unknown'})\n`);
 if (process.argv.includes('hostile')) {
-  console.log('A provider that pushes 50 ticks every 10 ms through the edge, and its p99 beside others:');
+  console.log(
+    'A provider that pushes 50 ticks every 10 ms through the edge, and its p99 beside others, medians of five rounds:',
+  );
   console.table(await benchHostileEdge());
   process.exit();
 }
+console.log(`Medians of ${rounds} rounds.\n`);
 console.log('Pod intake, HTTP to synced commit to answer, signed, 16 requests in flight; client on the same cores:');
 const intake: Record<string, string>[] = [];
 for (const batchTicks of [100, 500, 1_000]) {

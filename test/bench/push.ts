@@ -45,6 +45,24 @@ export async function pushAll(targets: readonly PushTarget[], inFlight: number, 
   return { seconds, stored, p50Ms: quantile(answerMs, 0.5), p99Ms: quantile(answerMs, 0.99) };
 }
 
+/** One batch under a bearer token, read off; the status of its answer. */
+export async function pushBearing(
+  token: string,
+  url: string,
+  batch: string,
+  body: Buffer,
+  agent: Agent,
+): Promise<number> {
+  const answer = await request(url, {
+    method: 'POST',
+    dispatcher: agent,
+    headers: { authorization: `Bearer ${token}`, 'content-type': 'application/x-ndjson', 'idempotency-key': batch },
+    body,
+  });
+  await answer.body.dump();
+  return answer.statusCode;
+}
+
 export function quantile(values: readonly number[], share: number): number {
   const sorted = values.toSorted((left, right) => left - right);
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;

@@ -19,8 +19,9 @@ import { SqliteReads } from './sqlite-read.ts';
 import { lockTimeout, migrate, PRAGMAS } from './sqlite-schema.ts';
 import { SqliteWrites } from './sqlite-write.ts';
 
-/** While opening: another pod may be migrating the same file. */
+/** While opening: another pod may be making or migrating the same file. */
 const OPEN_LOCK_TIMEOUT_MS = 5_000;
+const OPEN_LOCK_LOOK_MS = 20;
 /** Of housekeeping: what it does not get at once it leaves for the next time, for a group may be waiting. */
 const FORGET_LOCK_TIMEOUT_MS = 100;
 
@@ -49,7 +50,7 @@ function readerJobs(db: DatabaseSync): SqliteHandlers<SqliteReaderJobs> {
 }
 
 function writerJobs(db: DatabaseSync): SqliteHandlers<SqliteWriterJobs> {
-  db.exec(PRAGMAS);
+  setPragmas(db);
   migrate(db, nowMs);
   const writes = new SqliteWrites(db, pod);
   return {
@@ -66,6 +67,19 @@ function writerJobs(db: DatabaseSync): SqliteHandlers<SqliteWriterJobs> {
       }
     },
   };
+}
+
+/** SQLite itself does not wait where a file that another pod is making becomes a write-ahead log: a reader turns writer. */
+function setPragmas(db: DatabaseSync): void {
+  const endMs = performance.now() + OPEN_LOCK_TIMEOUT_MS;
+  for (;;) {
+    try {
+      return db.exec(PRAGMAS);
+    } catch (cause) {
+      if (sqliteFailureKind(cause) !== 'contention' || performance.now() >= endMs) throw cause;
+    }
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, OPEN_LOCK_LOOK_MS);
+  }
 }
 
 function runOf(handlers: object): Run {

@@ -71,15 +71,17 @@ function writerJobs(db: DatabaseSync): SqliteHandlers<SqliteWriterJobs> {
 
 /** SQLite itself does not wait where a file that another pod is making becomes a write-ahead log: a reader turns writer. */
 function setPragmas(db: DatabaseSync): void {
-  const endMs = performance.now() + OPEN_LOCK_TIMEOUT_MS;
-  for (;;) {
+  lockTimeout(db, 0);
+  for (let leftMs = OPEN_LOCK_TIMEOUT_MS; ; leftMs -= OPEN_LOCK_LOOK_MS) {
     try {
-      return db.exec(PRAGMAS);
+      db.exec(PRAGMAS);
+      break;
     } catch (cause) {
-      if (sqliteFailureKind(cause) !== 'contention' || performance.now() >= endMs) throw cause;
+      if (sqliteFailureKind(cause) !== 'contention' || leftMs <= 0) throw cause;
     }
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, OPEN_LOCK_LOOK_MS);
   }
+  lockTimeout(db, OPEN_LOCK_TIMEOUT_MS);
 }
 
 function runOf(handlers: object): Run {

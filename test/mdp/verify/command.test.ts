@@ -227,8 +227,10 @@ describe.skipIf(lacksPrometheus)('mdp verify', { timeout: 60_000 }, () => {
   });
 
   it('names an alert that cannot fire: step 5, with the alert and the metric', async () => {
-    const found = await report(['--prometheus', misspelt.url, '--only', 'prometheus']);
-    const said = theFailure(found, 'watch.can-fire');
+    const args = ['--prometheus', misspelt.url, '--only', 'prometheus'];
+    // The scaler's queries have a value once this Prometheus has scraped everything.
+    await expect.poll(async () => failed(await report(args)), { timeout: 40_000 }).toEqual(['watch.can-fire']);
+    const said = theFailure(await report(args), 'watch.can-fire');
     expect(said).toContain('PipelineBooksResidue: no pipeline_residue_ticks');
     expect(said).toContain('PipelineRateScaleLow: no pipeline_rate_scale_factor has a label phase');
     expect(said).toContain('stays quiet for ever');

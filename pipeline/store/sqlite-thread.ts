@@ -69,7 +69,10 @@ function writerJobs(db: DatabaseSync): SqliteHandlers<SqliteWriterJobs> {
   };
 }
 
-/** SQLite itself does not wait where a file that another pod is making becomes a write-ahead log: a reader turns writer. */
+/**
+ * SQLite itself does not wait where a file that another pod is making becomes a write-ahead log: a reader turns writer.
+ * Throws SQLite's error: after OPEN_LOCK_TIMEOUT_MS when the file is still locked, any other at once.
+ */
 function setPragmas(db: DatabaseSync): void {
   lockTimeout(db, 0);
   for (let leftMs = OPEN_LOCK_TIMEOUT_MS; ; leftMs -= OPEN_LOCK_LOOK_MS) {
